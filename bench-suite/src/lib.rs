@@ -1,0 +1,2 @@
+//! FLOPs against memory-access cost.
+#![forbid(unsafe_code)]

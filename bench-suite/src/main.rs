@@ -1,0 +1,3 @@
+//! The report.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,1 @@
+//! SIMD kernels for lightweight convolutional networks.

@@ -1,0 +1,2 @@
+//! ShuffleNetV2.
+#![forbid(unsafe_code)]
