@@ -1,0 +1,121 @@
+//! AVX2 with FMA: eight lanes, sixteen registers.
+
+use crate::simd::{Pick, Simd};
+use core::arch::x86_64::*;
+
+/// Proof that AVX2 and FMA may run: made only where the features are switched on.
+#[derive(Clone, Copy)]
+pub(super) struct Avx2(());
+
+impl Avx2 {
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    const fn proven() -> Self {
+        Self(())
+    }
+}
+
+/// An intrinsic under the token's proof.
+macro_rules! proven {
+    ($intrinsic:expr) => {
+        // SAFETY: `self` is a token, and tokens are made only under the features the intrinsic needs.
+        unsafe { $intrinsic }
+    };
+}
+
+impl Simd for Avx2 {
+    type F32 = __m256;
+    type Block = [__m256; 2];
+    const LANES: usize = 8;
+    const PERMUTES: bool = true;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m256 {
+        proven!(_mm256_set1_ps(x))
+    }
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        proven!(_mm256_add_ps(a, b))
+    }
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        proven!(_mm256_mul_ps(a, b))
+    }
+    #[inline(always)]
+    fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        proven!(_mm256_fmadd_ps(a, b, c))
+    }
+    #[inline(always)]
+    fn max(self, a: __m256, b: __m256) -> __m256 {
+        proven!(_mm256_max_ps(a, b))
+    }
+    #[inline(always)]
+    fn min(self, a: __m256, b: __m256) -> __m256 {
+        proven!(_mm256_min_ps(a, b))
+    }
+    #[inline(always)]
+    fn max_or_nan(self, a: __m256, b: __m256) -> __m256 {
+        proven!(_mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a)))
+    }
+    #[inline(always)]
+    unsafe fn load(self, src: *const f32) -> __m256 {
+        // SAFETY: as the token's, and the caller's for the pointer.
+        unsafe { _mm256_loadu_ps(src) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, v: __m256, dst: *mut f32) {
+        // SAFETY: as the token's, and the caller's for the pointer.
+        unsafe { _mm256_storeu_ps(dst, v) }
+    }
+    #[inline(always)]
+    fn zero_block(self) -> [__m256; 2] {
+        [proven!(_mm256_setzero_ps()); 2]
+    }
+    #[inline(always)]
+    unsafe fn merge(self, block: [__m256; 2], src: *const f32, pick: &Pick) -> [__m256; 2] {
+        // SAFETY: as the token's; the caller vouches for `src`, and `index` holds sixteen numbers.
+        unsafe {
+            let (low, high) = (_mm256_loadu_ps(src), _mm256_loadu_ps(src.add(8)));
+            let bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+            core::array::from_fn(|half| {
+                let index = _mm256_loadu_si256(pick.index.as_ptr().add(8 * half).cast());
+                // Bit 3 of the index says which half of the source the lane comes from.
+                let from_high = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(index));
+                let value = _mm256_blendv_ps(
+                    _mm256_permutevar8x32_ps(low, index),
+                    _mm256_permutevar8x32_ps(high, index),
+                    from_high,
+                );
+                let mask = _mm256_set1_epi32(i32::from(pick.mask) >> (8 * half));
+                let wanted = _mm256_cmpeq_epi32(_mm256_and_si256(mask, bits), bits);
+                _mm256_blendv_ps(block[half], value, _mm256_castsi256_ps(wanted))
+            })
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_block(self, block: [__m256; 2], dst: *mut f32) {
+        // SAFETY: as the token's, and the caller's for the pointer.
+        unsafe {
+            _mm256_storeu_ps(dst, block[0]);
+            _mm256_storeu_ps(dst.add(8), block[1]);
+        }
+    }
+    #[inline(always)]
+    fn prefetch(self, src: *const f32) {
+        proven!(_mm_prefetch::<_MM_HINT_T1>(src.cast()))
+    }
+}
+
+#[cfg(feature = "std")]
+fn supported() -> bool {
+    std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma")
+}
+#[cfg(not(feature = "std"))]
+fn supported() -> bool {
+    cfg!(all(target_feature = "avx2", target_feature = "fma"))
+}
+
+super::kernels! {
+    #[target_feature(enable = "avx2,fma")]
+    Avx2, token Avx2::proven(), simd Avx2, supported supported, mr 6, nv 2, burst 12
+}

@@ -1,0 +1,105 @@
+//! AVX-512 F: sixteen lanes, thirty-two registers.
+
+use crate::simd::{Pick, Simd};
+use core::arch::x86_64::*;
+
+/// Proof that AVX-512 F may run: made only where the feature is switched on.
+#[derive(Clone, Copy)]
+pub(super) struct Avx512(());
+
+impl Avx512 {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    const fn proven() -> Self {
+        Self(())
+    }
+}
+
+/// An intrinsic under the token's proof.
+macro_rules! proven {
+    ($intrinsic:expr) => {
+        // SAFETY: `self` is a token, and tokens are made only under the feature the intrinsic needs.
+        unsafe { $intrinsic }
+    };
+}
+
+impl Simd for Avx512 {
+    type F32 = __m512;
+    type Block = __m512;
+    const LANES: usize = 16;
+    const PERMUTES: bool = true;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        proven!(_mm512_set1_ps(x))
+    }
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        proven!(_mm512_add_ps(a, b))
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        proven!(_mm512_mul_ps(a, b))
+    }
+    #[inline(always)]
+    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        proven!(_mm512_fmadd_ps(a, b, c))
+    }
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        proven!(_mm512_max_ps(a, b))
+    }
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        proven!(_mm512_min_ps(a, b))
+    }
+    #[inline(always)]
+    fn max_or_nan(self, a: __m512, b: __m512) -> __m512 {
+        proven!(_mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), a))
+    }
+    #[inline(always)]
+    unsafe fn load(self, src: *const f32) -> __m512 {
+        // SAFETY: as the token's, and the caller's for the pointer.
+        unsafe { _mm512_loadu_ps(src) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, v: __m512, dst: *mut f32) {
+        // SAFETY: as the token's, and the caller's for the pointer.
+        unsafe { _mm512_storeu_ps(dst, v) }
+    }
+    #[inline(always)]
+    fn zero_block(self) -> __m512 {
+        proven!(_mm512_setzero_ps())
+    }
+    #[inline(always)]
+    unsafe fn merge(self, block: __m512, src: *const f32, pick: &Pick) -> __m512 {
+        // SAFETY: as the token's; the caller vouches for `src`, and `index` holds sixteen numbers.
+        unsafe {
+            let index = _mm512_loadu_si512(pick.index.as_ptr().cast());
+            _mm512_mask_permutexvar_ps(block, pick.mask, index, _mm512_loadu_ps(src))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_block(self, block: __m512, dst: *mut f32) {
+        // SAFETY: as the token's, and the caller's for the pointer.
+        unsafe { _mm512_storeu_ps(dst, block) }
+    }
+    #[inline(always)]
+    fn prefetch(self, src: *const f32) {
+        proven!(_mm_prefetch::<_MM_HINT_T1>(src.cast()))
+    }
+}
+
+#[cfg(feature = "std")]
+fn supported() -> bool {
+    std::is_x86_feature_detected!("avx512f")
+}
+#[cfg(not(feature = "std"))]
+fn supported() -> bool {
+    cfg!(target_feature = "avx512f")
+}
+
+super::kernels! {
+    #[target_feature(enable = "avx512f")]
+    Avx512, token Avx512::proven(), simd Avx512, supported supported, mr 7, nv 3, burst 16
+}

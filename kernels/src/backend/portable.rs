@@ -1,0 +1,129 @@
+//! The `wide` crate: whatever instruction set the compiler was told it may use.
+
+use crate::simd::{Pick, Simd};
+
+// The widest vector that is one register, and the largest tile whose accumulators, weights and one broadcast
+// pixel stay in registers (docs/kernels.md, register budgets).
+#[cfg(target_feature = "avx512f")]
+mod width {
+    pub(super) type Vector = wide::f32x16;
+    macro_rules! tile {
+        ($with:ident) => {
+            $with! { 7, 3, 16 }
+        };
+    }
+    pub(super) use tile;
+}
+#[cfg(all(target_feature = "avx", not(target_feature = "avx512f")))]
+mod width {
+    pub(super) type Vector = wide::f32x8;
+    macro_rules! tile {
+        ($with:ident) => {
+            $with! { 6, 2, 12 }
+        };
+    }
+    pub(super) use tile;
+}
+#[cfg(target_arch = "aarch64")]
+mod width {
+    pub(super) type Vector = wide::f32x4;
+    macro_rules! tile {
+        ($with:ident) => {
+            $with! { 6, 4, 24 }
+        };
+    }
+    pub(super) use tile;
+}
+#[cfg(not(any(target_feature = "avx", target_arch = "aarch64")))]
+mod width {
+    pub(super) type Vector = wide::f32x4;
+    macro_rules! tile {
+        ($with:ident) => {
+            $with! { 6, 2, 12 }
+        };
+    }
+    pub(super) use tile;
+}
+use width::Vector;
+
+const LANES: usize = size_of::<Vector>() / 4;
+
+/// No proof needed: the compiler emits only what the target has.
+#[derive(Clone, Copy)]
+pub(super) struct Portable;
+
+impl Simd for Portable {
+    type F32 = Vector;
+    type Block = [f32; 16];
+    const LANES: usize = LANES;
+    const PERMUTES: bool = false;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Vector {
+        Vector::splat(x)
+    }
+    #[inline(always)]
+    fn add(self, a: Vector, b: Vector) -> Vector {
+        a + b
+    }
+    #[inline(always)]
+    fn mul(self, a: Vector, b: Vector) -> Vector {
+        a * b
+    }
+    #[inline(always)]
+    fn mul_add(self, a: Vector, b: Vector, c: Vector) -> Vector {
+        a.mul_add(b, c)
+    }
+    #[inline(always)]
+    fn max(self, a: Vector, b: Vector) -> Vector {
+        a.fast_max(b)
+    }
+    #[inline(always)]
+    fn min(self, a: Vector, b: Vector) -> Vector {
+        a.fast_min(b)
+    }
+    #[inline(always)]
+    fn max_or_nan(self, a: Vector, b: Vector) -> Vector {
+        a.is_nan().select(a, a.fast_max(b))
+    }
+    #[inline(always)]
+    unsafe fn load(self, src: *const f32) -> Vector {
+        // SAFETY: the caller vouches for `LANES` floats; an array of floats may be read at any float's address.
+        Vector::new(unsafe { src.cast::<[f32; LANES]>().read() })
+    }
+    #[inline(always)]
+    unsafe fn store(self, v: Vector, dst: *mut f32) {
+        // SAFETY: as in `load`.
+        unsafe { dst.cast::<[f32; LANES]>().write(v.to_array()) }
+    }
+    #[inline(always)]
+    fn zero_block(self) -> [f32; 16] {
+        [0.0; 16]
+    }
+    #[inline(always)]
+    unsafe fn merge(self, mut block: [f32; 16], src: *const f32, pick: &Pick) -> [f32; 16] {
+        for (lane, &index) in pick.index.iter().enumerate() {
+            if pick.mask >> lane & 1 == 1 {
+                // SAFETY: the caller vouches for sixteen floats, and indices are below sixteen.
+                block[lane] = unsafe { *src.add(index as usize) };
+            }
+        }
+        block
+    }
+    #[inline(always)]
+    unsafe fn store_block(self, block: [f32; 16], dst: *mut f32) {
+        // SAFETY: the caller vouches for sixteen floats.
+        unsafe { dst.cast::<[f32; 16]>().write(block) }
+    }
+    #[inline(always)]
+    fn prefetch(self, _src: *const f32) {}
+}
+
+macro_rules! table {
+    ($mr:literal, $nv:literal, $burst:literal) => {
+        super::kernels! {
+            Portable, token Portable, simd Portable, supported || true, mr $mr, nv $nv, burst $burst
+        }
+    };
+}
+width::tile!(table);

@@ -1,0 +1,184 @@
+//! The matrix product behind 1x1, dense and fully connected layers.
+//!
+//! ```text
+//! for each tile of MR pixels:                          src: one float per pixel and k, found through a table
+//!     acc[MR][NV] = bias (or what dst holds)
+//!     for k in 0..kc:
+//!         x = src + offsets[k]                         one table entry per k: any channel order, any tap
+//!         w[NV] = panel[k]                             NV registers of output channels, packed in this order
+//!         for m in 0..MR: acc[m][..] += x[m * STEP] * w[..]
+//!     dst[pixel][channel] = activation(acc + residual)
+//! ```
+//!
+//! 1. `STEP`, the distance between pixels, is a constant, so the MR broadcasts of one k are one base register and
+//!    MR displacements; with a run-time step LLVM hoists addresses until the accumulators spill.
+//! 2. The table makes split, concat and shuffle free: the k-th input channel may lie anywhere.
+//! 3. Weights are packed per panel in the order they are read and zero-padded to whole registers: loads have no tails.
+//! 4. Pixels are dealt to tiles evenly (36 pixels are six tiles of 6, not five of 7 and one of 1).
+//! 5. Each output is one chain of multiply-adds over k in order, whatever the tile: results do not depend on how
+//!    the work is cut.
+
+use crate::activation::Activation;
+use crate::simd::Simd;
+
+/// Elements from one pixel of the source to the next, among those the kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PixelStep {
+    /// Blocked, every pixel: 16.
+    Blocked,
+    /// Blocked, every other pixel: 32.
+    Blocked2,
+    /// Planar, every pixel: 1.
+    Planar,
+    /// Planar, every other pixel: 2.
+    Planar2,
+}
+
+impl PixelStep {
+    pub(crate) const COUNT: usize = 4;
+}
+
+/// One panel of output channels over a run of pixels.
+///
+/// Contract: for each `k < kc` and `pixel < pixels`, `src + offsets[k] + pixel * STEP` is readable; `weights` holds
+/// `kc * nv * LANES` floats and `bias` `nv * LANES`; `dst` (and `residual`, unless null) hold, for each register of
+/// the panel and each pixel, `LANES` floats where `place` says; `nv` is at most the table's, and a panel begins at a
+/// multiple of its width or of a block.
+pub(crate) struct Gemm {
+    pub(crate) src: *const f32,
+    pub(crate) offsets: *const u32,
+    pub(crate) kc: usize,
+    pub(crate) pixels: usize,
+    pub(crate) weights: *const f32,
+    pub(crate) bias: *const f32,
+    /// Null, or laid out like `dst`.
+    pub(crate) residual: *const f32,
+    pub(crate) residual_block_stride: usize,
+    pub(crate) dst: *mut f32,
+    pub(crate) dst_block_stride: usize,
+    pub(crate) nv: usize,
+    /// Whether sums begin at `bias`, or at what `dst` holds.
+    pub(crate) first: bool,
+    /// Whether `residual` and `activation` apply.
+    pub(crate) last: bool,
+    pub(crate) activation: Activation,
+}
+
+/// Where register `v` of a panel lies, counted from its first.
+#[inline(always)]
+fn place<S: Simd>(v: usize, block_stride: usize) -> usize {
+    let per_block = 16 / S::LANES;
+    v / per_block * block_stride + v % per_block * S::LANES
+}
+
+/// # Safety
+/// The contract of [`Gemm`].
+#[inline(always)]
+pub(crate) unsafe fn run<S: Simd, const MR: usize, const NV: usize, const STEP: usize>(s: S, args: &Gemm) {
+    // SAFETY: handed on.
+    unsafe {
+        match args.nv {
+            1 => panel::<S, MR, 1, STEP>(s, args),
+            2 if NV >= 2 => panel::<S, MR, 2, STEP>(s, args),
+            3 if NV >= 3 => panel::<S, MR, 3, STEP>(s, args),
+            4 if NV >= 4 => panel::<S, MR, 4, STEP>(s, args),
+            _ => unreachable!("panels are at most the table's width"),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn panel<S: Simd, const MR: usize, const NV: usize, const STEP: usize>(s: S, args: &Gemm) {
+    let tiles = args.pixels.div_ceil(MR);
+    if tiles == 0 {
+        return;
+    }
+    let (least, longer) = (args.pixels / tiles, args.pixels % tiles);
+    let mut pixel = 0;
+    for tile_index in 0..tiles {
+        let rows = least + usize::from(tile_index < longer);
+        // SAFETY: handed on; `pixel + rows` never exceeds `pixels`.
+        unsafe {
+            match rows {
+                1 => tile::<S, 1, NV, STEP>(s, args, pixel),
+                2 if MR >= 2 => tile::<S, 2, NV, STEP>(s, args, pixel),
+                3 if MR >= 3 => tile::<S, 3, NV, STEP>(s, args, pixel),
+                4 if MR >= 4 => tile::<S, 4, NV, STEP>(s, args, pixel),
+                5 if MR >= 5 => tile::<S, 5, NV, STEP>(s, args, pixel),
+                6 if MR >= 6 => tile::<S, 6, NV, STEP>(s, args, pixel),
+                7 if MR >= 7 => tile::<S, 7, NV, STEP>(s, args, pixel),
+                _ => unreachable!("tiles are at most the table's height"),
+            }
+        }
+        pixel += rows;
+    }
+}
+
+#[inline(always)]
+unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const STEP: usize>(
+    s: S,
+    args: &Gemm,
+    pixel: usize,
+) {
+    // SAFETY: the contract of `Gemm`, for the MR pixels from `pixel` on.
+    unsafe {
+        let src = args.src.add(pixel * STEP);
+        let dst = args.dst.add(pixel * 16);
+        let mut acc = [[s.splat(0.0); NV]; MR];
+        if args.first {
+            let bias: [S::F32; NV] = core::array::from_fn(|v| s.load(args.bias.add(v * S::LANES)));
+            for row in &mut acc {
+                *row = bias;
+            }
+        } else {
+            for (m, row) in acc.iter_mut().enumerate() {
+                for (v, sum) in row.iter_mut().enumerate() {
+                    *sum = s.load(dst.add(m * 16 + place::<S>(v, args.dst_block_stride)));
+                }
+            }
+        }
+        let mut weights = args.weights;
+        let mut offsets = args.offsets;
+        let end = offsets.add(args.kc);
+        while offsets != end {
+            let x = src.add(*offsets as usize);
+            offsets = offsets.add(1);
+            let w: [S::F32; NV] = core::array::from_fn(|v| s.load(weights.add(v * S::LANES)));
+            weights = weights.add(NV * S::LANES);
+            for (m, row) in acc.iter_mut().enumerate() {
+                let x = s.splat(*x.add(m * STEP));
+                for (sum, &w) in row.iter_mut().zip(&w) {
+                    *sum = s.mul_add(x, w, *sum);
+                }
+            }
+        }
+        if args.last {
+            if !args.residual.is_null() {
+                let residual = args.residual.add(pixel * 16);
+                for (m, row) in acc.iter_mut().enumerate() {
+                    for (v, sum) in row.iter_mut().enumerate() {
+                        let r = s.load(residual.add(m * 16 + place::<S>(v, args.residual_block_stride)));
+                        *sum = s.add(*sum, r);
+                    }
+                }
+            }
+            if args.activation != Activation::None {
+                let zero = s.splat(0.0);
+                for sum in acc.iter_mut().flatten() {
+                    *sum = s.max(zero, *sum);
+                }
+            }
+            if args.activation == Activation::Relu6 {
+                let six = s.splat(6.0);
+                for sum in acc.iter_mut().flatten() {
+                    *sum = s.min(six, *sum);
+                }
+            }
+        }
+        for (m, row) in acc.iter().enumerate() {
+            for (v, &sum) in row.iter().enumerate() {
+                s.store(sum, dst.add(m * 16 + place::<S>(v, args.dst_block_stride)));
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Pooling of one block of sixteen channels.
+
+use crate::simd::Simd;
+
+/// One block of channels, some of its output rows.
+///
+/// Contract: `src` is the block's `ih` x `iw` pixels of sixteen floats, `dst` its rows `y0..y1` of `ow` pixels (the
+/// pointer stands at row 0); every window holds at least one pixel of the image.
+pub(crate) struct Pool {
+    pub(crate) src: *const f32,
+    pub(crate) ih: usize,
+    pub(crate) iw: usize,
+    pub(crate) dst: *mut f32,
+    pub(crate) ow: usize,
+    pub(crate) y0: usize,
+    pub(crate) y1: usize,
+    pub(crate) kernel: usize,
+    pub(crate) stride: usize,
+    pub(crate) pad_top: usize,
+    pub(crate) pad_left: usize,
+    /// For averages: divide by the whole window, or by its pixels inside the image.
+    pub(crate) count_pad: bool,
+}
+
+/// The part of a window that lies inside the image.
+#[inline(always)]
+fn clip(o: usize, stride: usize, pad: usize, kernel: usize, len: usize) -> (usize, usize) {
+    let from = o * stride;
+    (from.saturating_sub(pad), (from + kernel).saturating_sub(pad).min(len))
+}
+
+/// The greatest of each window; NaN where the window holds one.
+///
+/// # Safety
+/// The contract of [`Pool`].
+#[inline(always)]
+pub(crate) unsafe fn max<S: Simd>(s: S, args: &Pool) {
+    // SAFETY: handed on.
+    unsafe {
+        windows(
+            s,
+            args,
+            |s, row, pixels, acc| match acc {
+                None => (1..pixels).fold(s.load(row), |acc, i| s.max_or_nan(acc, s.load(row.add(i * 16)))),
+                Some(acc) => (0..pixels).fold(acc, |acc, i| s.max_or_nan(acc, s.load(row.add(i * 16)))),
+            },
+            |_, acc, _| acc,
+        );
+    }
+}
+
+/// The mean of each window.
+///
+/// # Safety
+/// The contract of [`Pool`].
+#[inline(always)]
+pub(crate) unsafe fn average<S: Simd>(s: S, args: &Pool) {
+    // SAFETY: handed on.
+    unsafe {
+        windows(
+            s,
+            args,
+            |s, row, pixels, acc| {
+                let acc = acc.unwrap_or(s.splat(0.0));
+                (0..pixels).fold(acc, |acc, i| s.add(acc, s.load(row.add(i * 16))))
+            },
+            |s, acc, pixels| {
+                let count = if args.count_pad { args.kernel * args.kernel } else { pixels };
+                s.mul(acc, s.splat(1.0 / count as f32))
+            },
+        );
+    }
+}
+
+#[inline(always)]
+unsafe fn windows<S: Simd>(
+    s: S,
+    args: &Pool,
+    row: impl Fn(S, *const f32, usize, Option<S::F32>) -> S::F32,
+    finish: impl Fn(S, S::F32, usize) -> S::F32,
+) {
+    for oy in args.y0..args.y1 {
+        let (top, bottom) = clip(oy, args.stride, args.pad_top, args.kernel, args.ih);
+        for ox in 0..args.ow {
+            let (left, right) = clip(ox, args.stride, args.pad_left, args.kernel, args.iw);
+            for lane in (0..16).step_by(S::LANES) {
+                // SAFETY: the contract of `Pool`; the window was clipped to the image.
+                unsafe {
+                    let mut acc = None;
+                    for y in top..bottom {
+                        let src = args.src.add((y * args.iw + left) * 16 + lane);
+                        acc = Some(row(s, src, right - left, acc));
+                    }
+                    if let Some(acc) = acc {
+                        let value = finish(s, acc, (bottom - top) * (right - left));
+                        s.store(value, args.dst.add((oy * args.ow + ox) * 16 + lane));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The mean over all pixels of one block.
+///
+/// Contract: `src` holds `pixels` > 0 pixels of sixteen floats, `dst` sixteen floats.
+pub(crate) struct GlobalAverage {
+    pub(crate) src: *const f32,
+    pub(crate) pixels: usize,
+    pub(crate) dst: *mut f32,
+}
+
+/// # Safety
+/// The contract of [`GlobalAverage`].
+#[inline(always)]
+pub(crate) unsafe fn global_average<S: Simd>(s: S, args: &GlobalAverage) {
+    const CHAINS: usize = 8;
+    for lane in (0..16).step_by(S::LANES) {
+        // SAFETY: the contract of `GlobalAverage`.
+        unsafe {
+            let mut acc = [s.splat(0.0); CHAINS];
+            let src = args.src.add(lane);
+            let whole = args.pixels / CHAINS * CHAINS;
+            for pixel in (0..whole).step_by(CHAINS) {
+                for (chain, sum) in acc.iter_mut().enumerate() {
+                    *sum = s.add(*sum, s.load(src.add((pixel + chain) * 16)));
+                }
+            }
+            for pixel in whole..args.pixels {
+                acc[0] = s.add(acc[0], s.load(src.add(pixel * 16)));
+            }
+            let mut width = CHAINS / 2;
+            while width > 0 {
+                for chain in 0..width {
+                    acc[chain] = s.add(acc[chain], acc[chain + width]);
+                }
+                width /= 2;
+            }
+            s.store(s.mul(acc[0], s.splat(1.0 / args.pixels as f32)), args.dst.add(lane));
+        }
+    }
+}

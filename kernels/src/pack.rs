@@ -1,0 +1,136 @@
+//! Before the first run: batch normalisation folded into weights, weights into panels.
+
+use crate::activation::Activation;
+use crate::backend::Kernels;
+use crate::error::{Error, expect_len};
+use crate::isa::Isa;
+use alloc::{vec, vec::Vec};
+
+/// The statistics of a batch normalisation, one number per channel each:
+/// `y = (x - mean) / sqrt(variance + eps) * gamma + beta`.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchNorm<'a> {
+    /// Scale (`weight` in PyTorch).
+    pub gamma: &'a [f32],
+    /// Shift (`bias` in PyTorch).
+    pub beta: &'a [f32],
+    /// Running mean.
+    pub mean: &'a [f32],
+    /// Running variance.
+    pub variance: &'a [f32],
+    /// What keeps the root from zero: 1e-5 in PyTorch, 1e-3 in Keras.
+    pub eps: f32,
+}
+
+impl BatchNorm<'_> {
+    /// The same as one multiply-add per channel: `y = x * scale + shift`, computed in `f64` and rounded once.
+    ///
+    /// # Errors
+    /// Where the four slices are not of equal length.
+    pub fn scale_shift(&self) -> Result<(Vec<f32>, Vec<f32>), Error> {
+        let fold = self.fold(self.gamma.len())?;
+        Ok(fold.iter().map(|&(scale, shift)| (scale as f32, shift as f32)).unzip())
+    }
+
+    fn fold(&self, channels: usize) -> Result<Vec<(f64, f64)>, Error> {
+        expect_len("batch norm gamma", channels, self.gamma.len())?;
+        expect_len("batch norm beta", channels, self.beta.len())?;
+        expect_len("batch norm mean", channels, self.mean.len())?;
+        expect_len("batch norm variance", channels, self.variance.len())?;
+        Ok((0..channels)
+            .map(|c| {
+                let scale =
+                    f64::from(self.gamma[c]) / sqrt(f64::from(self.variance[c]) + f64::from(self.eps));
+                (scale, f64::from(self.beta[c]) - f64::from(self.mean[c]) * scale)
+            })
+            .collect())
+    }
+}
+
+#[cfg(feature = "std")]
+fn sqrt(x: f64) -> f64 {
+    x.sqrt()
+}
+
+/// `core` has no square root: Newton's iteration from a guess by halving the exponent.
+#[cfg(not(feature = "std"))]
+fn sqrt(x: f64) -> f64 {
+    if !(x > 0.0) || x.is_infinite() {
+        return if x == 0.0 || x.is_infinite() && x > 0.0 { x } else { f64::NAN };
+    }
+    let mut root = f64::from_bits((x.to_bits() >> 1) + (1023 << 51));
+    for _ in 0..6 {
+        root = 0.5 * (root + x / root);
+    }
+    root
+}
+
+/// What every convolution's builder can be told, apart from its shape.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Common<'a> {
+    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) batch_norm: Option<BatchNorm<'a>>,
+    pub(crate) activation: Activation,
+    pub(crate) isa: Option<Isa>,
+}
+
+impl Common<'_> {
+    /// The table of kernels to pack for.
+    pub(crate) fn kernels(&self) -> Result<&'static Kernels, Error> {
+        let isa = match self.isa {
+            Some(isa) => isa,
+            None => Isa::from_env()?,
+        };
+        match Kernels::of(isa) {
+            Some(kernels) => Ok(kernels),
+            None => {
+                Isa::from_name(isa.name()).map(|_| unreachable!("a table exists for every available name"))
+            }
+        }
+    }
+
+    /// Per output channel, what the weights are multiplied by, and the bias.
+    pub(crate) fn fold(&self, oc: usize) -> Result<(Vec<f64>, Vec<f32>), Error> {
+        if let Some(bias) = self.bias {
+            expect_len("bias", oc, bias.len())?;
+        }
+        let fold = match &self.batch_norm {
+            Some(batch_norm) => batch_norm.fold(oc)?,
+            None => vec![(1.0, 0.0); oc],
+        };
+        let bias = |c: usize| self.bias.map_or(0.0, |bias| f64::from(bias[c]));
+        let shifted = fold.iter().enumerate().map(|(c, (scale, shift))| (bias(c) * scale + shift) as f32);
+        let shifted = shifted.collect();
+        Ok((fold.into_iter().map(|(scale, _)| scale).collect(), shifted))
+    }
+}
+
+/// The setters that every convolution's builder shares.
+macro_rules! common_setters {
+    () => {
+        /// A bias per output channel, added before the batch normalisation. Default: none.
+        pub fn bias(mut self, bias: &'a [f32]) -> Self {
+            self.common.bias = Some(bias);
+            self
+        }
+
+        /// A batch normalisation behind the convolution, folded into weights and bias. Default: none.
+        pub fn batch_norm(mut self, batch_norm: crate::BatchNorm<'a>) -> Self {
+            self.common.batch_norm = Some(batch_norm);
+            self
+        }
+
+        /// What follows the sum. Default: [`Activation::None`](crate::Activation::None).
+        pub fn activation(mut self, activation: crate::Activation) -> Self {
+            self.common.activation = activation;
+            self
+        }
+
+        /// The instruction set to pack for. Default: [`Isa::from_env`](crate::Isa::from_env).
+        pub fn isa(mut self, isa: crate::Isa) -> Self {
+            self.common.isa = Some(isa);
+            self
+        }
+    };
+}
+pub(crate) use common_setters;

@@ -1,0 +1,92 @@
+//! Channels really moved into the order that a [`ChannelOrder`] describes.
+
+use crate::backend::Kernels;
+use crate::error::{Error, invalid};
+use crate::isa::Isa;
+use crate::micro::shuffle as micro;
+use crate::order::ChannelOrder;
+use crate::parallel::{Parallel, Serial};
+use crate::pointwise::{part, split};
+use crate::simd::Pick;
+use crate::view::{BLOCK, View, ViewMut};
+use alloc::vec::Vec;
+
+/// Copies a value so that channel `c` lies in slot `c`: what a network does that cannot read through an order, and
+/// what the benchmarks compare the zero-copy shuffle against.
+#[derive(Debug)]
+pub struct Materialize {
+    kernels: &'static Kernels,
+    /// Per destination block, what each source block gives.
+    picks: Vec<Vec<Pick>>,
+    channels: usize,
+    src_slots: usize,
+}
+
+impl Materialize {
+    /// Prepares to gather the channels of `order`.
+    ///
+    /// # Errors
+    /// Where the order has no channel or the instruction set is not available.
+    pub fn new(order: &ChannelOrder, isa: Isa) -> Result<Self, Error> {
+        if order.channels() == 0 {
+            return Err(invalid("order", "no channels"));
+        }
+        let kernels = crate::pack::Common { isa: Some(isa), ..Default::default() }.kernels()?;
+        let picks = order.slots().chunks(BLOCK).map(|slots| {
+            let mut picks: Vec<Pick> = Vec::new();
+            for (lane, &slot) in slots.iter().enumerate() {
+                let block = slot as usize / BLOCK;
+                let at = picks.iter().position(|pick| pick.block == block).unwrap_or_else(|| {
+                    picks.push(Pick { index: [0; BLOCK], block, mask: 0 });
+                    picks.len() - 1
+                });
+                picks[at].index[lane] = slot % BLOCK as u32;
+                picks[at].mask |= 1 << lane;
+            }
+            picks
+        });
+        let picks = picks.collect();
+        Ok(Self { kernels, picks, channels: order.channels(), src_slots: order.width() })
+    }
+
+    /// Gathers `dst` from `src`, on this thread.
+    ///
+    /// # Panics
+    /// Where `src` has fewer slots than the order needs, `dst` not exactly its channels, or the maps differ in size.
+    pub fn run(&self, src: View<'_>, dst: ViewMut<'_>) {
+        self.run_with(&Serial, src, dst);
+    }
+
+    /// As [`run`](Self::run), on the threads of `parallel`.
+    ///
+    /// # Panics
+    /// As [`run`](Self::run).
+    pub fn run_with(&self, parallel: &dyn Parallel, src: View<'_>, mut dst: ViewMut<'_>) {
+        let (from, to) = (src.shape(), dst.shape());
+        assert!(
+            (from.h, from.w) == (to.h, to.w) && from.c >= self.src_slots && to.c == self.channels,
+            "shuffle of {} channels from {} slots: cannot run from {from} to {to}",
+            self.channels,
+            self.src_slots
+        );
+        let dst_block_stride = dst.block_stride();
+        let target = crate::depthwise::Target(dst.data_mut().as_mut_ptr());
+        let (across, along) = split(parallel.threads(), self.picks.len(), to.pixels());
+        parallel.for_each(across * along, &|task| {
+            let pixels = part(to.pixels(), along, task % along);
+            for block in part(self.picks.len(), across, task / along) {
+                // SAFETY: every block that a pick names exists (slots were checked); pixels and block of the
+                // destination belong to this task alone.
+                unsafe {
+                    (self.kernels.shuffle)(&micro::Shuffle {
+                        src: src.data().as_ptr().add(pixels.start * BLOCK),
+                        block_stride: src.block_stride(),
+                        dst: target.at(block * dst_block_stride + pixels.start * BLOCK),
+                        pixels: pixels.len(),
+                        picks: &self.picks[block],
+                    });
+                }
+            }
+        });
+    }
+}

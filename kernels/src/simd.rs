@@ -1,0 +1,60 @@
+//! The vector vocabulary that the inner loops are written in.
+//!
+//! A type that implements [`Simd`] is a token: whoever holds one has proven that the instructions it stands for may
+//! run. Arithmetic is therefore safe, and only access through pointers is not. Every method, and every generic
+//! function between a backend's wrapper and these methods, must be `#[inline(always)]`: otherwise its body is
+//! compiled without the instruction set's features, and each operation becomes a call.
+
+/// One instruction set's vectors of `f32`.
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    /// A register of [`LANES`](Self::LANES) floats.
+    type F32: Copy;
+    /// Sixteen floats, in as many registers as they need.
+    type Block: Copy;
+    /// Floats per register; divides 16.
+    const LANES: usize;
+    /// Whether [`merge`](Self::merge) is a permutation in registers, or lane by lane.
+    const PERMUTES: bool;
+
+    fn splat(self, x: f32) -> Self::F32;
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a * b + c`, rounded once where the instruction set can.
+    fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// The greater; `b` where `b` is NaN.
+    fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// The lesser; `b` where `b` is NaN.
+    fn min(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// The greater; NaN where either is.
+    fn max_or_nan(self, a: Self::F32, b: Self::F32) -> Self::F32;
+
+    /// # Safety
+    /// `LANES` floats readable at `src`.
+    unsafe fn load(self, src: *const f32) -> Self::F32;
+    /// # Safety
+    /// `LANES` floats writable at `dst`.
+    unsafe fn store(self, v: Self::F32, dst: *mut f32);
+
+    fn zero_block(self) -> Self::Block;
+    /// Lane `l` becomes `src[pick.index[l]]` where bit `l` of `pick.mask` is set, and keeps its value elsewhere.
+    /// # Safety
+    /// Sixteen floats readable at `src`; indices below sixteen.
+    unsafe fn merge(self, block: Self::Block, src: *const f32, pick: &Pick) -> Self::Block;
+    /// # Safety
+    /// Sixteen floats writable at `dst`.
+    unsafe fn store_block(self, block: Self::Block, dst: *mut f32);
+    /// Fetches the line at `src` towards the second-level cache; a hint that may point anywhere.
+    fn prefetch(self, src: *const f32);
+}
+
+/// What one source block gives to one destination block.
+#[derive(Clone, Debug)]
+#[repr(C)]
+pub(crate) struct Pick {
+    /// For each lane of the destination, the lane of the source.
+    pub(crate) index: [u32; 16],
+    /// The source block.
+    pub(crate) block: usize,
+    /// The lanes of the destination that this block fills.
+    pub(crate) mask: u16,
+}
