@@ -1,0 +1,252 @@
+//! Bars side by side, and bars of parts.
+
+use super::scale::{Range, Scale, group};
+use super::svg::{Anchor, Key, Svg, text_width};
+use super::{COLOURS, Plot};
+
+/// Groups of bars that start at zero.
+#[derive(Clone, Debug)]
+pub struct Bars {
+    /// What the height means, with its unit.
+    pub title: String,
+    /// Names of the series, for the legend.
+    pub series: Vec<String>,
+    /// The groups, from left to right.
+    pub groups: Vec<Group>,
+    /// What the diamonds over the bars are; empty if there are none.
+    pub paper: String,
+    /// A value to draw a line at.
+    pub baseline: Option<f64>,
+}
+
+/// Bars that stand together.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Text below the bars.
+    pub label: String,
+    /// One bar per series, in order.
+    pub bars: Vec<Bar>,
+}
+
+/// One bar.
+#[derive(Clone, Debug, Default)]
+pub struct Bar {
+    /// Height; a bar without a finite value is left out.
+    pub value: f64,
+    /// A published value to compare with.
+    pub paper: Option<f64>,
+    /// Text shown when the bar is pointed at.
+    pub tip: String,
+}
+
+impl Plot for Bars {
+    fn draw(&self, width: f64) -> Svg {
+        let narrow = width < 500.0;
+        let mut svg = Svg::new(width, 0.0);
+        let mut entries: Vec<(Key, &str)> =
+            self.series.iter().enumerate().map(|(i, name)| (Key::Swatch(i), name.as_str())).collect();
+        if !self.paper.is_empty() {
+            entries.push((Key::Paper, &self.paper));
+        }
+        let (left, right) = (if narrow { 40.0 } else { 52.0 }, width - 8.0);
+        let top = svg.legend(&entries, (left, 4.0), right - left) + 22.0;
+        let bottom = top + if narrow { 200.0 } else { 240.0 };
+
+        let bars = || self.groups.iter().flat_map(|g| &g.bars);
+        let values = bars().map(|b| b.value).chain(bars().filter_map(|b| b.paper)).chain(self.baseline);
+        let y = Range::over(Scale::Linear, values, bottom, top);
+        for (value, label) in y.ticks(38.0) {
+            svg.line("grid", (left, y.at(value)), (right, y.at(value)));
+            svg.text("dim", (left - 6.0, y.at(value) + 4.0), Anchor::End, label);
+        }
+        svg.text("", (left - 34.0, top - 10.0), Anchor::Start, &self.title);
+
+        let slot = (right - left) / self.groups.len().max(1) as f64;
+        let gap = (slot * 0.18).clamp(4.0, 28.0);
+        let mut label_rows = 1;
+        for (g, group_) in self.groups.iter().enumerate() {
+            let start = left + slot * g as f64 + gap / 2.0;
+            let bar_width = (slot - gap) / group_.bars.len().max(1) as f64;
+            for (i, bar) in group_.bars.iter().enumerate() {
+                if bar.value.is_finite() {
+                    draw_bar(&mut svg, bar, i, start + bar_width * i as f64, bar_width, &y);
+                }
+            }
+            label_rows = label_rows.max(label_below(
+                &mut svg,
+                &group_.label,
+                start + (slot - gap) / 2.0,
+                bottom,
+                slot,
+            ));
+        }
+        if let Some(value) = self.baseline {
+            svg.line("roof", (left, y.at(value)), (right, y.at(value)));
+        }
+        svg.line("axis", (left, bottom), (right, bottom));
+        svg.height = bottom + 8.0 + 15.0 * label_rows as f64;
+        svg
+    }
+}
+
+fn draw_bar(svg: &mut Svg, bar: &Bar, series: usize, x: f64, width: f64, y: &Range) {
+    let (from, to) = (y.at(0.0), y.at(bar.value));
+    let inset = (width * 0.08).min(2.0);
+    svg.rect(&format!("f{}", series % COLOURS), (x + inset, to), (width - 2.0 * inset, from - to), &bar.tip);
+    let text = three_digits(bar.value);
+    if text_width(&text, 12.0) <= width + 1.0 {
+        svg.text("halo", (x + width / 2.0, to - 4.0), Anchor::Middle, text);
+    }
+    if let Some(paper) = bar.paper {
+        svg.paper_mark(
+            (x + width / 2.0, y.at(paper)),
+            width * 0.8,
+            &format!("paper: {}", three_digits(paper)),
+        );
+    }
+}
+
+/// Writes a label below the axis, broken at spaces where it is too wide. Returns the rows used.
+fn label_below(svg: &mut Svg, label: &str, middle: f64, bottom: f64, room: f64) -> usize {
+    let mut rows: Vec<String> = Vec::new();
+    for word in label.split(' ') {
+        match rows.last_mut() {
+            Some(row) if text_width(row, 12.0) + text_width(word, 12.0) + 4.0 <= room => {
+                row.push(' ');
+                row.push_str(word);
+            }
+            _ => rows.push(word.to_owned()),
+        }
+    }
+    for (i, row) in rows.iter().enumerate() {
+        svg.text("dim", (middle, bottom + 16.0 + 15.0 * i as f64), Anchor::Middle, row);
+    }
+    rows.len()
+}
+
+/// Horizontal bars of parts, each bar filling the width.
+#[derive(Clone, Debug)]
+pub struct Stacked {
+    /// Names of the parts, for the legend.
+    pub parts: Vec<String>,
+    /// One bar each.
+    pub rows: Vec<Row>,
+}
+
+/// One bar of parts.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Name of the bar.
+    pub label: String,
+    /// Size of each part; they need not add up to one.
+    pub parts: Vec<f64>,
+    /// Text after the name, such as the total.
+    pub note: String,
+}
+
+impl Plot for Stacked {
+    fn draw(&self, width: f64) -> Svg {
+        let narrow = width < 500.0;
+        let mut svg = Svg::new(width, 0.0);
+        let entries: Vec<(Key, &str)> =
+            self.parts.iter().enumerate().map(|(i, name)| (Key::Swatch(i), name.as_str())).collect();
+        // On a phone the names go above their bars.
+        let widest = self
+            .rows
+            .iter()
+            .map(|r| text_width(&format!("{} {}", r.label, r.note), 12.0))
+            .fold(0.0, f64::max);
+        let left = if narrow { 8.0 } else { widest + 18.0 };
+        let right = width - 12.0;
+        let mut y = svg.legend(&entries, (8.0, 4.0), right - 8.0) + 12.0;
+        for row in &self.rows {
+            if narrow {
+                svg.text("", (left, y + 12.0), Anchor::Start, format!("{} {}", row.label, row.note));
+                y += 18.0;
+            } else {
+                svg.text("", (left - 8.0, y + 15.0), Anchor::End, format!("{} {}", row.label, row.note));
+            }
+            let total: f64 = row.parts.iter().sum();
+            let mut x = left;
+            for (i, part) in row.parts.iter().enumerate() {
+                let percent = 100.0 * part / total;
+                let length = (right - left) * part / total;
+                if length.is_nan() || length <= 0.0 {
+                    continue;
+                }
+                let colour = i % COLOURS;
+                let name = self.parts.get(i).map_or("", String::as_str);
+                svg.rect(
+                    &format!("f{colour}"),
+                    (x, y),
+                    (length - 0.7, 21.0),
+                    &format!("{name}: {percent:.1} %"),
+                );
+                let text = format!("{percent:.0}");
+                if length > text_width(&text, 12.0) + 6.0 {
+                    svg.text(&format!("on{colour}"), (x + length / 2.0, y + 15.0), Anchor::Middle, text);
+                }
+                x += length;
+            }
+            y += 28.0;
+        }
+        for percent in [0, 25, 50, 75, 100] {
+            let at = left + (right - left) * f64::from(percent) / 100.0;
+            svg.line("axis", (at, y - 2.0), (at, y + 2.0));
+            let anchor = match percent {
+                0 => Anchor::Start,
+                100 => Anchor::End,
+                _ => Anchor::Middle,
+            };
+            svg.text("dim", (at, y + 16.0), anchor, format!("{percent} %"));
+        }
+        svg.height = y + 24.0;
+        svg
+    }
+}
+
+/// A number with about three significant digits.
+fn three_digits(value: f64) -> String {
+    let digits = match value.abs() {
+        v if v >= 100.0 => 0,
+        v if v >= 10.0 => 1,
+        _ => 2,
+    };
+    group(&format!("{value:.digits$}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_as_high_as_their_values() {
+        let bar = |value| Bar { value, paper: Some(2.0), tip: String::new() };
+        let plot = Bars {
+            title: "slow-down".into(),
+            series: vec!["a & b".into(), "c".into()],
+            groups: vec![Group { label: "x1".into(), bars: vec![bar(1.0), bar(2.0), bar(f64::NAN)] }],
+            paper: "paper".into(),
+            baseline: Some(1.0),
+        };
+        let text = plot.draw(600.0).standalone("t");
+        let heights: Vec<f64> = text
+            .lines()
+            .filter(|l| l.starts_with("<rect") && !l.contains("height=\"12.0\""))
+            .map(|l| l.split("height=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap())
+            .collect();
+        assert_eq!(heights.len(), 2, "a bar without a value is left out");
+        assert!((heights[1] / heights[0] - 2.0).abs() < 0.01);
+        assert!(text.contains("a &amp; b"));
+    }
+
+    #[test]
+    fn parts_fill_the_row() {
+        let plot = Stacked {
+            parts: vec!["one".into(), "two".into()],
+            rows: vec![Row { label: "net".into(), parts: vec![3.0, 1.0], note: "4 ms".into() }],
+        };
+        let text = plot.draw(600.0).standalone("t");
+        assert!(text.contains("<title>one: 75.0 %</title>") && text.contains("<title>two: 25.0 %</title>"));
+    }
+}

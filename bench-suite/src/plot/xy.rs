@@ -1,0 +1,257 @@
+//! Points and lines over two axes: scatter plots, sweeps, and the roofline.
+
+use super::scale::{Axis, Range, Scale};
+use super::svg::{Anchor, Key, Svg, text_width};
+use super::{COLOURS, Plot};
+
+/// A plot over two axes.
+#[derive(Clone, Debug)]
+pub struct Xy {
+    /// Horizontal axis.
+    pub x: Axis,
+    /// Vertical axis.
+    pub y: Axis,
+    /// What is plotted.
+    pub series: Vec<Series>,
+    /// Lines for orientation, behind the series.
+    pub guides: Vec<Guide>,
+}
+
+/// Points that belong together.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// Name in the legend.
+    pub name: String,
+    /// The points, in drawing order.
+    pub points: Vec<Point>,
+    /// Whether a line joins the points.
+    pub joined: bool,
+}
+
+/// One point.
+#[derive(Clone, Debug)]
+pub struct Point {
+    /// Horizontal value.
+    pub x: f64,
+    /// Vertical value.
+    pub y: f64,
+    /// Text beside the mark; may be empty.
+    pub label: String,
+    /// Text shown when the mark is pointed at.
+    pub tip: String,
+}
+
+/// A line for orientation: an iso-line, or a roof.
+#[derive(Clone, Debug)]
+pub struct Guide {
+    /// Text along the line, at its far end.
+    pub label: String,
+    /// Corners, from left to right.
+    pub points: Vec<(f64, f64)>,
+    /// Drawn strongly, and kept in view by the axes.
+    pub strong: bool,
+}
+
+/// An axis-parallel box, for keeping labels apart.
+type Area = (f64, f64, f64, f64);
+
+impl Plot for Xy {
+    fn draw(&self, width: f64) -> Svg {
+        let narrow = width < 500.0;
+        let height = if narrow { width * 0.95 } else { width * 0.56 };
+        let mut svg = Svg::new(width, 0.0);
+
+        let entries: Vec<(Key, &str)> = self
+            .series
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| !s.name.is_empty())
+            .map(|(i, s)| (if s.joined { Key::Line(i) } else { Key::Mark(i) }, s.name.as_str()))
+            .collect();
+        let (left, right) = (if narrow { 46.0 } else { 58.0 }, width - 14.0);
+        let top = svg.legend(&entries, (left, 4.0), right - left) + 22.0;
+        let bottom = top + height - 66.0;
+        svg.height = bottom + 44.0;
+
+        let kept = |guide: &&Guide| guide.strong;
+        let guide_points = || self.guides.iter().filter(kept).flat_map(|g| &g.points);
+        let points = || self.series.iter().flat_map(|s| &s.points);
+        let xs = points().map(|p| p.x);
+        let ys =
+            points().map(|p| p.y).chain(guide_points().map(|p| p.1).filter(|_| self.y.scale == Scale::Log));
+        let x = Range::over(self.x.scale, xs, left, right);
+        let y = Range::over(self.y.scale, ys, bottom, top);
+        self.axes(&mut svg, &x, &y, (left, right, top, bottom), narrow);
+
+        let mut taken: Vec<Area> = Vec::new();
+        for guide in &self.guides {
+            draw_guide(&mut svg, guide, &x, &y, (left, right, top, bottom), &mut taken);
+        }
+        for (i, series) in self.series.iter().enumerate() {
+            if series.joined {
+                let line: Vec<_> = series.points.iter().map(|p| (x.at(p.x), y.at(p.y))).collect();
+                svg.polyline(&format!("line s{}", i % COLOURS), &line);
+            }
+        }
+        taken.extend(points().map(|p| {
+            let (x, y) = (x.at(p.x), y.at(p.y));
+            (x - 5.0, y - 5.0, x + 5.0, y + 5.0)
+        }));
+        let size = if points().count() > 60 { 6.5 } else { 9.5 };
+        for (i, series) in self.series.iter().enumerate() {
+            for point in &series.points {
+                svg.mark(i, (x.at(point.x), y.at(point.y)), size, &point.tip);
+            }
+        }
+        for point in points().filter(|p| !p.label.is_empty()) {
+            place_label(
+                &mut svg,
+                point,
+                (x.at(point.x), y.at(point.y)),
+                (left, top, right, bottom),
+                &mut taken,
+            );
+        }
+        svg
+    }
+}
+
+impl Xy {
+    fn axes(
+        &self,
+        svg: &mut Svg,
+        x: &Range,
+        y: &Range,
+        (left, right, top, bottom): (f64, f64, f64, f64),
+        narrow: bool,
+    ) {
+        for (value, label) in x.ticks(if narrow { 48.0 } else { 62.0 }) {
+            let at = x.at(value);
+            if !label.is_empty() {
+                svg.line("grid", (at, top), (at, bottom));
+                svg.text("dim", (at, bottom + 16.0), Anchor::Middle, label);
+            } else {
+                svg.line("axis", (at, bottom), (at, bottom + 3.0));
+            }
+        }
+        for (value, label) in y.ticks(38.0) {
+            let at = y.at(value);
+            if !label.is_empty() {
+                svg.line("grid", (left, at), (right, at));
+                svg.text("dim", (left - 6.0, at + 4.0), Anchor::End, label);
+            } else {
+                svg.line("axis", (left - 3.0, at), (left, at));
+            }
+        }
+        svg.polyline("axis", &[(left, top), (left, bottom), (right, bottom)]);
+        svg.text("", (f64::midpoint(left, right), bottom + 36.0), Anchor::Middle, &self.x.title);
+        // Above its axis, read without turning the head.
+        svg.text("", (left - 40.0, top - 10.0), Anchor::Start, &self.y.title);
+    }
+}
+
+fn draw_guide(
+    svg: &mut Svg,
+    guide: &Guide,
+    x: &Range,
+    y: &Range,
+    (left, right, top, bottom): (f64, f64, f64, f64),
+    taken: &mut Vec<Area>,
+) {
+    let pixels: Vec<_> = guide.points.iter().map(|&(a, b)| (x.at(a), y.at(b))).collect();
+    let frame = (left, top, right, bottom);
+    let visible: Vec<_> = pixels.windows(2).filter_map(|pair| clip(pair[0], pair[1], frame)).collect();
+    for &(from, to) in &visible {
+        svg.line(if guide.strong { "roof" } else { "guide" }, from, to);
+    }
+    let long = |((ax, ay), (bx, by)): &((f64, f64), (f64, f64))| (bx - ax).hypot(by - ay);
+    let room = text_width(&guide.label, 12.0) + 10.0;
+    let Some((from, to)) = visible.into_iter().rev().find(|s| long(s) >= room) else { return };
+    let angle = (to.1 - from.1).atan2(to.0 - from.0);
+    // The label ends a little before the line's end, just above it.
+    let end = (to.0 - 6.0 * angle.cos() + 5.0 * angle.sin(), to.1 - 6.0 * angle.sin() - 5.0 * angle.cos());
+    svg.turned_text("dim halo", end, Anchor::End, angle.to_degrees(), &guide.label);
+    let start = (end.0 - room * angle.cos(), end.1 - room * angle.sin());
+    // A turned label is covered by a few boxes along it.
+    for step in 0..4 {
+        let share = (f64::from(step) + 0.5) / 4.0;
+        let (cx, cy) = (start.0 + share * (end.0 - start.0), start.1 + share * (end.1 - start.1));
+        taken.push((cx - room / 8.0, cy - 9.0, cx + room / 8.0, cy + 5.0));
+    }
+}
+
+/// The part of a segment inside a box (Liang and Barsky).
+fn clip(a: (f64, f64), b: (f64, f64), (x0, y0, x1, y1): Area) -> Option<((f64, f64), (f64, f64))> {
+    let (dx, dy) = (b.0 - a.0, b.1 - a.1);
+    let (mut enter, mut leave) = (0.0f64, 1.0f64);
+    for (p, q) in [(-dx, a.0 - x0), (dx, x1 - a.0), (-dy, a.1 - y0), (dy, y1 - a.1)] {
+        if p == 0.0 {
+            if q < 0.0 {
+                return None;
+            }
+        } else if p < 0.0 {
+            enter = enter.max(q / p);
+        } else {
+            leave = leave.min(q / p);
+        }
+    }
+    (enter < leave).then_some(((a.0 + enter * dx, a.1 + enter * dy), (a.0 + leave * dx, a.1 + leave * dy)))
+}
+
+/// Writes a point's label where it covers least: to the right, left, above, below, or at a corner.
+fn place_label(svg: &mut Svg, point: &Point, (x, y): (f64, f64), frame: Area, taken: &mut Vec<Area>) {
+    let width = text_width(&point.label, 12.0);
+    let places = [
+        (x + 9.0, y + 4.0),
+        (x - 9.0 - width, y + 4.0),
+        (x - width / 2.0, y - 9.0),
+        (x - width / 2.0, y + 18.0),
+        (x + 6.0, y - 7.0),
+        (x + 6.0, y + 15.0),
+        (x - 6.0 - width, y - 7.0),
+        (x - 6.0 - width, y + 15.0),
+    ];
+    let area = |(x, y): (f64, f64)| (x - 1.0, y - 10.0, x + width + 1.0, y + 3.0);
+    let cost = |place: &(f64, f64)| -> f64 {
+        let here = area(*place);
+        let outside = (frame.0 - here.0).max(0.0)
+            + (here.2 - frame.2).max(0.0)
+            + (frame.1 - here.1).max(0.0)
+            + (here.3 - frame.3).max(0.0);
+        taken.iter().map(|other| overlap(here, *other)).sum::<f64>() + 100.0 * outside
+    };
+    let best = places.into_iter().min_by(|a, b| cost(a).total_cmp(&cost(b))).expect("there are eight places");
+    svg.text("halo", best, Anchor::Start, &point.label);
+    taken.push(area(best));
+}
+
+fn overlap(a: Area, b: Area) -> f64 {
+    let w = a.2.min(b.2) - a.0.max(b.0);
+    let h = a.3.min(b.3) - a.1.max(b.1);
+    w.max(0.0) * h.max(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_clipped() {
+        let frame = (0.0, 0.0, 10.0, 10.0);
+        assert_eq!(clip((-5.0, 5.0), (15.0, 5.0), frame), Some(((0.0, 5.0), (10.0, 5.0))));
+        assert_eq!(clip((-5.0, -5.0), (5.0, 5.0), frame), Some(((0.0, 0.0), (5.0, 5.0))));
+        assert_eq!(clip((-5.0, 12.0), (15.0, 12.0), frame), None);
+    }
+
+    #[test]
+    fn close_points_do_not_share_a_label_place() {
+        let point = |label: &str| Point { x: 1.0, y: 1.0, label: label.into(), tip: String::new() };
+        let series = Series { name: "s".into(), points: vec![point("first"), point("second")], joined: true };
+        let plot = Xy { x: Axis::log("x"), y: Axis::log("y"), series: vec![series], guides: vec![] };
+        let text = plot.draw(700.0).standalone("t");
+        let place =
+            |label: &str| text.lines().find(|l| l.ends_with(&format!(">{label}</text>"))).unwrap().to_owned();
+        let at = |line: String| line.split('"').nth(3).unwrap().to_owned();
+        assert_ne!(at(place("first")), at(place("second")));
+    }
+}
