@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 pub mod environment;
+pub mod graph;
 pub mod layer;
 pub mod measure;
+pub mod networks;
 pub mod plot;
 pub mod stats;
