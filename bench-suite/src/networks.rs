@@ -193,7 +193,15 @@ pub fn mobilenet_v2(width: f64, size: usize) -> Graph {
     };
     let mut g = Graph::new(Shape { h: size, w: size, ..RGB });
     let mut x = g.conv(0, channels(32.0), 3, 2, 1, Relu6);
-    let blocks = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
+    let blocks = [
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    ];
     for (expand, oc, units, first_stride) in blocks {
         let oc = channels(f64::from(oc));
         for unit in 0..units {
@@ -241,7 +249,8 @@ mod tests {
 
     #[test]
     fn shufflenet_v1_counts() {
-        let counts: Vec<_> = all()[4..8].iter().map(|n| (millions(n.graph.macs(), 3), n.graph.params())).collect();
+        let counts: Vec<_> =
+            all()[4..8].iter().map(|n| (millions(n.graph.macs(), 3), n.graph.params())).collect();
         assert_eq!(
             counts,
             [(37.590, 717_324), (137.461, 1_864_728), (292.444, 3_441_168), (524.045, 5_449_776)]
@@ -254,7 +263,8 @@ mod tests {
 
     #[test]
     fn mobilenet_v1_counts() {
-        let counts: Vec<_> = all()[8..12].iter().map(|n| (millions(n.graph.macs(), 3), n.graph.params())).collect();
+        let counts: Vec<_> =
+            all()[8..12].iter().map(|n| (millions(n.graph.macs(), 3), n.graph.params())).collect();
         assert_eq!(
             counts,
             [(41.030, 470_072), (149.497, 1_331_592), (325.400, 2_585_560), (568.740, 4_231_976)]
@@ -263,7 +273,8 @@ mod tests {
 
     #[test]
     fn mobilenet_v2_counts() {
-        let counts: Vec<_> = all()[12..].iter().map(|n| (millions(n.graph.macs(), 2), n.graph.params())).collect();
+        let counts: Vec<_> =
+            all()[12..].iter().map(|n| (millions(n.graph.macs(), 2), n.graph.params())).collect();
         assert_eq!(
             counts,
             [(41.80, 1_770_728), (153.94, 2_636_424), (300.77, 3_504_872), (582.20, 6_108_776)]
