@@ -124,19 +124,11 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const STEP: usize>(
     unsafe {
         let src = args.src.add(pixel * STEP);
         let dst = args.dst.add(pixel * 16);
-        let mut acc = [[s.splat(0.0); NV]; MR];
-        if args.first {
-            let bias: [S::F32; NV] = core::array::from_fn(|v| s.load(args.bias.add(v * S::LANES)));
-            for row in &mut acc {
-                *row = bias;
-            }
+        let mut acc: [[S::F32; NV]; MR] = if args.first {
+            [core::array::from_fn(|v| s.load(args.bias.add(v * S::LANES))); MR]
         } else {
-            for (m, row) in acc.iter_mut().enumerate() {
-                for (v, sum) in row.iter_mut().enumerate() {
-                    *sum = s.load(dst.add(m * 16 + place::<S>(v, args.dst_block_stride)));
-                }
-            }
-        }
+            grid(|m, v| s.load(dst.add(m * 16 + place::<S>(v, args.dst_block_stride))))
+        };
         let mut weights = args.weights;
         let mut offsets = args.offsets;
         let end = offsets.add(args.kc);
@@ -145,40 +137,41 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const STEP: usize>(
             offsets = offsets.add(1);
             let w: [S::F32; NV] = core::array::from_fn(|v| s.load(weights.add(v * S::LANES)));
             weights = weights.add(NV * S::LANES);
-            for (m, row) in acc.iter_mut().enumerate() {
+            for m in 0..MR {
                 let x = s.splat(*x.add(m * STEP));
-                for (sum, &w) in row.iter_mut().zip(&w) {
-                    *sum = s.mul_add(x, w, *sum);
+                for v in 0..NV {
+                    acc[m][v] = s.mul_add(x, w[v], acc[m][v]);
                 }
             }
         }
         if args.last {
             if !args.residual.is_null() {
                 let residual = args.residual.add(pixel * 16);
-                for (m, row) in acc.iter_mut().enumerate() {
-                    for (v, sum) in row.iter_mut().enumerate() {
-                        let r = s.load(residual.add(m * 16 + place::<S>(v, args.residual_block_stride)));
-                        *sum = s.add(*sum, r);
-                    }
-                }
+                acc = grid(|m, v| {
+                    let r = s.load(residual.add(m * 16 + place::<S>(v, args.residual_block_stride)));
+                    s.add(acc[m][v], r)
+                });
             }
             if args.activation != Activation::None {
                 let zero = s.splat(0.0);
-                for sum in acc.iter_mut().flatten() {
-                    *sum = s.max(zero, *sum);
-                }
+                acc = grid(|m, v| s.max(zero, acc[m][v]));
             }
             if args.activation == Activation::Relu6 {
                 let six = s.splat(6.0);
-                for sum in acc.iter_mut().flatten() {
-                    *sum = s.min(six, *sum);
-                }
+                acc = grid(|m, v| s.min(six, acc[m][v]));
             }
         }
-        for (m, row) in acc.iter().enumerate() {
-            for (v, &sum) in row.iter().enumerate() {
-                s.store(sum, dst.add(m * 16 + place::<S>(v, args.dst_block_stride)));
+        for m in 0..MR {
+            for v in 0..NV {
+                s.store(acc[m][v], dst.add(m * 16 + place::<S>(v, args.dst_block_stride)));
             }
         }
     }
+}
+
+/// A tile of registers. Loops over `iter_mut` are unrolled too late: the sums would live in memory through the loop
+/// over k.
+#[inline(always)]
+fn grid<T, const MR: usize, const NV: usize>(mut f: impl FnMut(usize, usize) -> T) -> [[T; NV]; MR] {
+    core::array::from_fn(|m| core::array::from_fn(|v| f(m, v)))
 }
