@@ -1,2 +1,5 @@
 //! ShuffleNetV2.
 #![forbid(unsafe_code)]
+
+pub mod atomic_file;
+pub mod weights;

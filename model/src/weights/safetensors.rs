@@ -1,0 +1,134 @@
+//! The safetensors format: the length of a JSON header, the header, and the tensors one after another.
+//!
+//! The header is parsed and checked by the `safetensors` crate (no gaps, no overlaps, sizes that fit
+//! shapes); the tensors are read and written here, one at a time.
+
+use super::source::Source;
+use super::{Checkpoint, DType, Place, Tensor, WeightsError, dense_strides, quoted};
+use crate::atomic_file::AtomicFile;
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Headers of more bytes are refused: a ShuffleNetV2's has 30 KB.
+const MAX_HEADER: u64 = 16 << 20;
+
+/// Reads the header.
+pub(super) fn read(source: &Source) -> Result<BTreeMap<String, Tensor>, String> {
+    let mut len = [0; 8];
+    source.read_at(0, &mut len).map_err(|e| e.to_string())?;
+    let len = u64::from_le_bytes(len);
+    if len > MAX_HEADER {
+        return Err(format!("the header claims to have {len} bytes, more than the {MAX_HEADER} allowed"));
+    }
+    let data = 8 + len;
+    let header = source.read_range(8..data).map_err(|e| format!("header: {e}"))?;
+    let header: Metadata = serde_json::from_slice(&header).map_err(|e| format!("header: {e}"))?;
+    let declared = data.checked_add(header.data_len() as u64);
+    if declared != Some(source.len()) {
+        return Err(format!(
+            "the header describes {} bytes of tensors, the file has {}",
+            header.data_len(),
+            source.len() - data
+        ));
+    }
+    let mut tensors = BTreeMap::new();
+    for (name, info) in header.tensors() {
+        let dtype = from_safetensors(info.dtype).ok_or_else(|| {
+            format!("tensor {} holds {} values, which are not supported", quoted(&name), info.dtype)
+        })?;
+        let place =
+            Place::Strided { offset: data + info.data_offsets.0 as u64, strides: dense_strides(&info.shape) };
+        tensors.insert(name, Tensor { dtype, shape: info.shape.clone(), place });
+    }
+    Ok(tensors)
+}
+
+/// Writes `f32` tensors, given as name, shape and values in C order, into a safetensors file.
+///
+/// The tensors are sorted by name, the file says which library wrote it, and it appears under its name only
+/// when it is complete.
+///
+/// # Panics
+/// When the number of values is not the product of the shape.
+pub fn save_safetensors<'a>(
+    path: &Path,
+    tensors: impl IntoIterator<Item = (&'a str, &'a [usize], &'a [f32])>,
+) -> Result<(), WeightsError> {
+    let tensors: BTreeMap<&str, (&[usize], &[f32])> =
+        tensors.into_iter().map(|(name, shape, values)| (name, (shape, values))).collect();
+    for (name, (shape, values)) in &tensors {
+        assert_eq!(shape.iter().product::<usize>(), values.len(), "values of {name} for shape {shape:?}");
+    }
+    let infos = tensors.iter().map(|(&name, (shape, _))| (name, DType::F32, *shape));
+    write(path, infos, |name| Ok(tensors[name].1.iter().flat_map(|value| value.to_le_bytes()).collect()))
+}
+
+/// Rewrites a checkpoint of any format as safetensors, element types kept, one tensor in memory at a time.
+pub fn convert(input: &Path, output: &Path) -> Result<(), WeightsError> {
+    let checkpoint = Checkpoint::open(input)?;
+    let infos =
+        checkpoint.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.dtype, &tensor.shape[..]));
+    write(output, infos, |name| checkpoint.read_raw(name))
+}
+
+fn write<'a>(
+    path: &Path,
+    tensors: impl Iterator<Item = (&'a str, DType, &'a [usize])>,
+    bytes: impl Fn(&str) -> Result<Vec<u8>, WeightsError>,
+) -> Result<(), WeightsError> {
+    // Wide elements first, so that each tensor is aligned to its type; then by name.
+    let mut tensors: Vec<_> = tensors.collect();
+    tensors.sort_by_key(|&(name, dtype, _)| (std::cmp::Reverse(dtype.size()), name));
+    let mut end = 0;
+    let infos = tensors.iter().map(|&(name, dtype, shape)| {
+        let start = end;
+        end += shape.iter().product::<usize>() * dtype.size();
+        let info =
+            TensorInfo { dtype: to_safetensors(dtype), shape: shape.to_vec(), data_offsets: (start, end) };
+        (name.to_owned(), info)
+    });
+    let infos = infos.collect();
+    let generator = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
+    let metadata = [("format", "pt"), ("generator", generator)].map(|(k, v)| (k.to_owned(), v.to_owned()));
+
+    let io_error = |source| WeightsError::Io { path: Some(path.to_owned()), source };
+    let header =
+        Metadata::new(Some(metadata.into()), infos).map_err(|e| io_error(io::Error::other(e.to_string())))?;
+    let mut header = serde_json::to_vec(&header).map_err(|e| io_error(e.into()))?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+
+    let mut file = AtomicFile::create(path).map_err(io_error)?;
+    file.write_all(&(header.len() as u64).to_le_bytes()).map_err(io_error)?;
+    file.write_all(&header).map_err(io_error)?;
+    for (name, ..) in tensors {
+        file.write_all(&bytes(name)?).map_err(io_error)?;
+    }
+    file.commit().map_err(io_error)
+}
+
+fn from_safetensors(dtype: Dtype) -> Option<DType> {
+    DTYPES.into_iter().find(|&(theirs, _)| theirs == dtype).map(|(_, ours)| ours)
+}
+
+fn to_safetensors(dtype: DType) -> Dtype {
+    DTYPES.into_iter().find(|&(_, ours)| ours == dtype).expect("the table has every type").0
+}
+
+const DTYPES: [(Dtype, DType); 13] = [
+    (Dtype::F64, DType::F64),
+    (Dtype::F32, DType::F32),
+    (Dtype::F16, DType::F16),
+    (Dtype::BF16, DType::BF16),
+    (Dtype::I64, DType::I64),
+    (Dtype::I32, DType::I32),
+    (Dtype::I16, DType::I16),
+    (Dtype::I8, DType::I8),
+    (Dtype::U64, DType::U64),
+    (Dtype::U32, DType::U32),
+    (Dtype::U16, DType::U16),
+    (Dtype::U8, DType::U8),
+    (Dtype::BOOL, DType::Bool),
+];
