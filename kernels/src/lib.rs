@@ -7,7 +7,7 @@
 //! - [`ChannelOrder`]: shuffle, split and concat that move no data, and [`Materialize`] that really moves it;
 //! - [`Affine`] (batch normalisation and ReLU as an operator of its own), [`add`], [`activate`], [`MaxPool`],
 //!   [`AveragePool`], [`global_average`], [`softmax`], [`upsample_nearest_2x`], [`layout`] conversions;
-//! - [`reference`]: all of it again as naive loops in `f64`, for everyone's property tests.
+//! - [`mod@reference`]: all of it again as naive loops in `f64`, for everyone's property tests.
 //!
 //! An operator is built once from `&[f32]` weights (checked, folded, packed for one [`Isa`]) and run through `&self`
 //! on borrowed tensors in blocks of sixteen channels ([`View`]). Running allocates nothing; operators are
