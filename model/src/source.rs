@@ -1,0 +1,269 @@
+//! Where a network's weights come from, and in which shapes.
+
+use crate::config::{Config, WIDTHS};
+use crate::weights::{Checkpoint, WeightsError};
+use crate::wiring::{Part, Site, Wiring};
+use crate::{Error, Network};
+use kernels::BatchNorm;
+
+/// Named tensors: a checkpoint, or weights made up.
+pub trait Weights {
+    /// Every name, in a fixed order.
+    fn names(&self) -> Vec<String>;
+    /// The shape of a tensor, if there is one of that name.
+    fn shape(&self, name: &str) -> Option<Vec<usize>>;
+    /// The values of a tensor, in C order.
+    ///
+    /// # Errors
+    /// Where there is no such tensor, or its values cannot be had as floats.
+    fn read(&self, name: &str) -> Result<Vec<f32>, WeightsError>;
+}
+
+impl Weights for Checkpoint {
+    fn names(&self) -> Vec<String> {
+        Checkpoint::names(self).map(str::to_owned).collect()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        Checkpoint::shape(self, name).map(<[usize]>::to_vec)
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<f32>, WeightsError> {
+        Checkpoint::read(self, name)
+    }
+}
+
+/// Weights for measurements: random, the same on every machine, of a size that keeps activations of order one.
+///
+/// Not zeros, which a processor may treat specially, and not noise that grows from layer to layer into infinity or
+/// shrinks into denormals.
+#[derive(Clone, Debug)]
+pub struct Synthetic {
+    tensors: Vec<(String, Vec<usize>)>,
+}
+
+impl Synthetic {
+    /// Weights for every tensor of `config`.
+    ///
+    /// # Errors
+    /// Where the configuration contradicts itself.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        let mut tensors = Vec::new();
+        Network::each_site(config, |site, shape| {
+            let names = config.wiring.names(site);
+            for name in names.bias.iter().chain(names.batch_norm.iter().flatten()) {
+                tensors.push((name.clone(), vec![shape.oc]));
+            }
+            tensors.push((names.weights, shape.stored(config.wiring)));
+        })?;
+        Ok(Self { tensors })
+    }
+}
+
+impl Weights for Synthetic {
+    fn names(&self) -> Vec<String> {
+        self.tensors.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.tensors.iter().find(|(known, _)| known == name).map(|(_, shape)| shape.clone())
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<f32>, WeightsError> {
+        let shape = Weights::shape(self, name).ok_or_else(|| WeightsError::NoSuchTensor(name.to_owned()))?;
+        let len: usize = shape.iter().product();
+        let spread = (6.0 * shape.iter().max().copied().unwrap_or(1) as f32 / len as f32).sqrt().min(1.0);
+        let positive = ["running_var", "variance:0", "gamma:0"].iter().any(|end| name.ends_with(end))
+            || (shape.len() == 1 && name.ends_with("weight"));
+        let (low, high) = if positive { (0.5, 1.5) } else { (-spread, spread) };
+        let mut state =
+            name.bytes().fold(0x9E37_79B9u32, |h, byte| (h ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        Ok((0..len)
+            .map(|_| {
+                // xorshift32
+                state ^= state << 13;
+                state ^= state >> 17;
+                state ^= state << 5;
+                low + (high - low) * ((state >> 8) as f32 / 16_777_216.0)
+            })
+            .collect())
+    }
+}
+
+/// What a convolution's weights look like: PyTorch's order of dimensions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConvShape {
+    pub(crate) oc: usize,
+    /// Input channels of a group: 1 in a depthwise convolution.
+    pub(crate) ic: usize,
+    pub(crate) kernel: Kernel,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kernel {
+    Dense(usize),
+    Depthwise(usize),
+    Linear,
+}
+
+impl ConvShape {
+    /// The shape as checkpoints of that wiring store it.
+    pub(crate) fn stored(self, wiring: Wiring) -> Vec<usize> {
+        let Self { oc, ic, kernel } = self;
+        match (wiring.is_tensorflow(), kernel) {
+            (false, Kernel::Dense(k) | Kernel::Depthwise(k)) => vec![oc, ic, k, k],
+            (false, Kernel::Linear) => vec![oc, ic],
+            (true, Kernel::Dense(k)) => vec![k, k, ic, oc],
+            (true, Kernel::Depthwise(k)) => vec![k, k, oc, 1],
+            (true, Kernel::Linear) => vec![ic, oc],
+        }
+    }
+}
+
+/// One convolution's tensors, in PyTorch's order of dimensions.
+pub(crate) struct Conv {
+    pub(crate) weights: Vec<f32>,
+    pub(crate) bias: Option<Vec<f32>>,
+    statistics: Option<[Vec<f32>; 4]>,
+    eps: f32,
+}
+
+impl Conv {
+    pub(crate) fn read(
+        weights: &dyn Weights,
+        wiring: Wiring,
+        site: Site,
+        shape: ConvShape,
+    ) -> Result<Self, Error> {
+        let names = wiring.names(site);
+        let stored = shape.stored(wiring);
+        let mut values = read(weights, &names.weights, &stored)?;
+        if wiring.is_tensorflow() {
+            // The last dimension but those of size one is the output channel: bring it to the front.
+            let inner = values.len() / shape.oc;
+            let mut front = vec![0.0; values.len()];
+            // Kernel positions and input channels, as (position, input) in TensorFlow and (input, position) here.
+            let positions = inner / shape.ic;
+            for (from, value) in values.iter().enumerate() {
+                let (at, o) = (from / shape.oc, from % shape.oc);
+                let (position, i) = (at / shape.ic, at % shape.ic);
+                front[o * inner + i * positions + position] = *value;
+            }
+            values = front;
+        }
+        let vector = |name: &String| read(weights, name, &[shape.oc]);
+        let statistics = match &names.batch_norm {
+            None => None,
+            Some([gamma, beta, mean, variance]) => {
+                Some([vector(gamma)?, vector(beta)?, vector(mean)?, vector(variance)?])
+            }
+        };
+        let bias = names.bias.as_ref().map(vector).transpose()?;
+        Ok(Self { weights: values, bias, statistics, eps: names.eps })
+    }
+
+    pub(crate) fn batch_norm(&self) -> Option<BatchNorm<'_>> {
+        let [gamma, beta, mean, variance] = self.statistics.as_ref()?;
+        Some(BatchNorm { gamma, beta, mean, variance, eps: self.eps })
+    }
+}
+
+fn read(weights: &dyn Weights, name: &str, expected: &[usize]) -> Result<Vec<f32>, Error> {
+    match weights.shape(name) {
+        None => Err(Error::Missing { tensor: name.to_owned(), expected: expected.to_vec() }),
+        Some(found) if found != expected => {
+            Err(Error::Shape { tensor: name.to_owned(), expected: expected.to_vec(), found })
+        }
+        Some(_) => Ok(weights.read(name)?),
+    }
+}
+
+impl Config {
+    /// Recognises wiring, widths, repeats and classes from names and shapes.
+    ///
+    /// # Errors
+    /// Where the names are those of no wiring, or a shape contradicts its name.
+    pub fn recognise(weights: &dyn Weights) -> Result<Self, Error> {
+        let found = Wiring::ALL
+            .into_iter()
+            .find(|wiring| weights.shape(&wiring.names(Site::Conv1).weights).is_some());
+        let Some(wiring) = found else {
+            let first = weights.names().into_iter().next();
+            return Err(Error::Unrecognised {
+                first: first.map(|name| {
+                    let shape = weights.shape(&name).unwrap_or_default();
+                    (name, shape)
+                }),
+            });
+        };
+        // The output channels of the convolution at `site`, or where it should have been.
+        let oc = |site: Site, rank: usize| {
+            let name = wiring.names(site).weights;
+            let shape = weights
+                .shape(&name)
+                .ok_or_else(|| Error::Missing { tensor: name.clone(), expected: vec![] })?;
+            if shape.len() != rank || shape.contains(&0) {
+                return Err(Error::Shape { tensor: name, expected: vec![1; rank], found: shape });
+            }
+            Ok(if wiring.is_tensorflow() { shape[rank - 1] } else { shape[0] })
+        };
+        let mut stage_channels = [oc(Site::Conv1, 4)?, 0, 0, 0, oc(Site::Conv5, 4)?];
+        let (mut stage_repeats, mut bottleneck_ratio, mut index) = ([0; 3], 1.0, 0);
+        for stage in 0..3 {
+            let site = |unit: usize, index: usize, part| Site::Unit { stage, unit, index, part };
+            let exists = |site: Site| weights.shape(&wiring.names(site).weights).is_some();
+            let main = oc(site(0, index, Part::MainPointwise), 4)?;
+            let channels = main + oc(site(0, index, Part::ProjPointwise), 4)?;
+            let mid = oc(site(0, index, Part::MainExpand), 4)?;
+            stage_channels[stage + 1] = channels;
+            let half = channels / 2;
+            // In the Keras wiring the ratio scales the whole unit and cannot be told from its channels.
+            if wiring != Wiring::Keras && stage == 0 && mid != half {
+                bottleneck_ratio = mid as f64 / half.max(1) as f64;
+            }
+            let mut unit = 0;
+            while exists(site(unit, index, Part::MainExpand))
+                && (unit == 0 || !exists(site(unit, index, Part::ProjDepthwise)))
+            {
+                (unit, index) = (unit + 1, index + 1);
+            }
+            stage_repeats[stage] = unit;
+        }
+        let classes = oc(Site::Fc, 2)?;
+        let config = Self { wiring, stage_repeats, stage_channels, bottleneck_ratio, classes };
+        config.refuse_strangers(weights)?;
+        Ok(config)
+    }
+
+    /// A tensor without a place in the network means that it is another network.
+    fn refuse_strangers(&self, weights: &dyn Weights) -> Result<(), Error> {
+        let mut known = std::collections::HashSet::new();
+        Network::each_site(self, |site, _| known.extend(self.wiring.names(site).all().cloned()))?;
+        let stranger = weights
+            .names()
+            .into_iter()
+            .find(|name| !known.contains(name) && !name.ends_with(".num_batches_tracked"));
+        match stranger {
+            None => Ok(()),
+            Some(tensor) => {
+                let found = weights.shape(&tensor).unwrap_or_default();
+                Err(Error::Unexpected { tensor, found, network: self.to_string() })
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match WIDTHS.iter().find(|(name, _)| self.width() == Some(*name)) {
+            Some((name, _)) => {
+                write!(f, "ShuffleNetV2 {name}x ({} wiring, {} classes)", self.wiring, self.classes)
+            }
+            None => write!(
+                f,
+                "ShuffleNetV2 with channels {:?} and repeats {:?} ({} wiring, {} classes)",
+                self.stage_channels, self.stage_repeats, self.wiring, self.classes
+            ),
+        }
+    }
+}
