@@ -2,13 +2,17 @@
 //! saved), a group per layer with `weight_names`, and datasets under these names.
 
 use super::source::Source;
-use super::{DType, Place, Tensor, quoted};
-use hdf5_pure::{Datatype, DatatypeByteOrder, Error, FormatError, Group};
+use super::{DType, Place, Tensor, quoted, value_limit};
+use hdf5_pure::{Dataset, Datatype, DatatypeByteOrder, Error, FormatError, Group, Layout};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// An HDF5 file, for reading datasets by path.
-pub(super) struct File(hdf5_pure::File);
+pub(super) struct File {
+    file: hdf5_pure::File,
+    /// Size in bytes.
+    len: u64,
+}
 
 struct SharedSource(Arc<Source>);
 
@@ -24,7 +28,8 @@ impl hdf5_pure::Source for SharedSource {
 
 impl File {
     pub(super) fn open(source: &Arc<Source>) -> Result<Self, String> {
-        hdf5_pure::File::from_source(SharedSource(source.clone())).map(Self).map_err(one_line)
+        let file = hdf5_pure::File::from_source(SharedSource(source.clone())).map_err(one_line)?;
+        Ok(Self { file, len: source.len() })
     }
 
     /// The weights that the names lead to. Datasets without a name (an optimiser's state) are left out.
@@ -49,11 +54,11 @@ impl File {
 
     /// The group that has `layer_names`, its path as a prefix, and the names.
     fn layers(&self) -> Result<(&'static str, Group, Vec<String>), String> {
-        let root = self.0.root();
+        let root = self.file.root();
         if let Some(layers) = strings(&root, "layer_names").map_err(one_line)? {
             return Ok(("", root, layers));
         }
-        if let Ok(group) = self.0.group("model_weights")
+        if let Ok(group) = self.file.group("model_weights")
             && let Some(layers) = strings(&group, "layer_names").map_err(one_line)?
         {
             return Ok(("model_weights/", group, layers));
@@ -64,7 +69,8 @@ impl File {
     }
 
     fn describe(&self, path: String) -> Result<Tensor, String> {
-        let dataset = self.0.dataset(&path).map_err(one_line)?;
+        let dataset = self.file.dataset(&path).map_err(one_line)?;
+        self.check_storage(&dataset)?;
         let shape = dataset.shape().map_err(one_line)?;
         let shape = shape.into_iter().map(usize::try_from).collect::<Result<_, _>>();
         let datatype = dataset.datatype().map_err(one_line)?;
@@ -73,9 +79,27 @@ impl File {
         Ok(Tensor { dtype, shape: shape.map_err(|e| e.to_string())?, place: Place::Dataset(path) })
     }
 
+    /// Refuses chunks outside of the file, or of a size that no honest file of this length has: `hdf5-pure`
+    /// makes room for a chunk before it looks.
+    fn check_storage(&self, dataset: &Dataset) -> Result<(), String> {
+        let Layout::Chunked { chunk_shape, .. } = dataset.layout().map_err(one_line)? else {
+            return Ok(());
+        };
+        let elements = chunk_shape.iter().try_fold(1u64, |product, &n| product.checked_mul(n));
+        if elements.is_none_or(|n| n > value_limit(self.len)) {
+            return Err(format!("chunks of shape {chunk_shape:?} in a file of {} bytes", self.len));
+        }
+        let outside = |address: u64, size: u64| address.checked_add(size).is_none_or(|end| end > self.len);
+        let chunks = dataset.chunks().map_err(one_line)?;
+        if chunks.iter().any(|chunk| outside(chunk.address, chunk.storage_size)) {
+            return Err(String::from("a chunk lies outside of the file"));
+        }
+        Ok(())
+    }
+
     /// The elements of a dataset in C order, little endian.
     pub(super) fn read_raw(&self, path: &str) -> Result<Vec<u8>, String> {
-        let dataset = self.0.dataset(path).map_err(one_line)?;
+        let dataset = self.file.dataset(path).map_err(one_line)?;
         let mut bytes = dataset.read_raw().map_err(one_line)?;
         if let Datatype::FixedPoint { byte_order, size, .. }
         | Datatype::FloatingPoint { byte_order, size, .. } = dataset.datatype().map_err(one_line)?

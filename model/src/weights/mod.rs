@@ -329,10 +329,16 @@ fn strip_prefixes(mut tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Ten
     tensors
 }
 
+/// The most values that a file of `len` bytes may declare.
+///
 /// Tensors may share bytes, repeat them (stride 0) or be compressed, so that a small file can declare far
 /// more values than it holds. What honest files do stays well below this bound.
+fn value_limit(len: u64) -> u64 {
+    len.saturating_mul(4).saturating_add(1 << 20).min(isize::MAX as u64 / 8)
+}
+
 fn check_total(tensors: &BTreeMap<String, Tensor>, file_len: u64) -> Result<(), String> {
-    let limit = file_len.saturating_mul(4).saturating_add(1 << 20).min(isize::MAX as u64 / 8);
+    let limit = value_limit(file_len);
     let mut total: u64 = 0;
     for (name, tensor) in tensors {
         let elements = tensor.shape.iter().try_fold(1u64, |product, &n| product.checked_mul(n as u64));

@@ -129,6 +129,13 @@ def keras_files(out):
         g = f.create_group("a")
         g.attrs["weight_names"] = ["a/kernel:0"]
         g["a"] = h5py.SoftLink("/a/a")
+        g["self"] = g
+    with h5py.File(out / "bomb.h5", "w") as f:
+        f.attrs["layer_names"] = ["a"]
+        g = f.create_group("a")
+        g.attrs["weight_names"] = ["kernel:0"]
+        # No chunk is ever written, so that four terabytes take no room.
+        g.create_dataset("kernel:0", (2**20, 2**20), "f4", chunks=(2**10, 2**10), compression="gzip")
 
 
 if __name__ == "__main__":
