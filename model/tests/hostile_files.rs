@@ -436,12 +436,3 @@ fn legacy_files() {
     assert!(refused(&file(true, &[], 6)).contains("storage \"0\" is not in the file"));
     assert!(refused(&file(false, &["0"], 6)).contains("little-endian"));
 }
-
-#[test]
-fn hdf5_files() {
-    let message = |name: &str| refused(&fixtures().into_iter().find(|(n, _)| n == name).unwrap().1);
-    let bomb = message("bomb.h5");
-    assert!(bomb.contains("declared to hold more than") || bomb.contains("chunks of shape"), "{bomb}");
-    let cycle = message("cycle.h5");
-    assert!(cycle.contains("tensor \"a/kernel:0\": "), "{cycle}");
-}

@@ -138,20 +138,26 @@ fn keras_weights_and_models() {
 }
 
 #[test]
-fn hdf5_storage_variants() {
-    let checkpoint = Checkpoint::open(&fixture("keras_packed.h5")).unwrap();
-    for (k, name, elements, dtype) in [
-        (1, "a/b/kernel:0", 24, DType::F32),
-        (2, "a/b/bias:0", 5, DType::F16),
-        (3, "c/gamma:0", 5, DType::F32),
-        (4, "c/beta:0", 5, DType::F64),
-    ] {
-        assert_eq!(checkpoint.dtype(name), Some(dtype), "{name}");
-        assert_eq!(checkpoint.read(name).unwrap(), ramp(k, elements), "{name}");
-    }
+fn hdf5_types_and_refusals() {
+    let checkpoint = Checkpoint::open(&fixture("keras_types.h5")).unwrap();
+    assert_eq!(checkpoint.dtype("a/b/bias:0"), Some(DType::F16));
+    assert_eq!(checkpoint.read("a/b/bias:0").unwrap(), ramp(2, 5));
+    assert_eq!(checkpoint.dtype("c/beta:0"), Some(DType::F64));
+    assert_eq!(checkpoint.read("c/beta:0").unwrap(), ramp(4, 5));
+    assert_eq!(checkpoint.read("c/empty:0").unwrap(), [0f32; 0]);
     assert!(matches!(checkpoint.read("c/steps:0"), Err(WeightsError::NotFloat { dtype: DType::I64, .. })));
+
     assert!(error("not_keras.h5").starts_with("bad Keras HDF5 file: no layer_names"));
     assert!(error("cycle.h5").starts_with("bad Keras HDF5 file: tensor \"a/kernel:0\": "));
+    for (file, reason) in [
+        ("chunked.h5", "it is stored in chunks or compressed"),
+        ("bomb.h5", "it is stored in chunks or compressed"),
+        ("big_endian.h5", "elements of type"),
+        ("unwritten.h5", "its values were never written"),
+    ] {
+        let expected = format!("bad Keras HDF5 file: tensor \"kernel:0\": {reason}");
+        assert!(error(file).starts_with(&expected), "{}", error(file));
+    }
 }
 
 #[test]
@@ -183,7 +189,7 @@ fn writing_and_converting() {
 
     // Over a file that is already there, and from every format.
     for (file, names) in
-        [("zip.pth", 13), ("legacy.pth", 13), ("keras_packed.h5", 5), ("hugging_face.safetensors", 5)]
+        [("zip.pth", 13), ("legacy.pth", 13), ("keras_types.h5", 4), ("hugging_face.safetensors", 5)]
     {
         convert(&fixture(file), &path).unwrap();
         let (from, to) = (Checkpoint::open(&fixture(file)).unwrap(), Checkpoint::open(&path).unwrap());

@@ -2,17 +2,10 @@
 //! saved), a group per layer with `weight_names`, and datasets under these names.
 
 use super::source::Source;
-use super::{DType, Place, Tensor, quoted, value_limit};
-use hdf5_pure::{Dataset, Datatype, DatatypeByteOrder, Error, FormatError, Group, Layout};
+use super::{DType, Tensor, dense_strides, quoted};
+use hdf5_pure::{Dataset, Datatype, DatatypeByteOrder, Error, File, FormatError, Group, Layout};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// An HDF5 file, for reading datasets by path.
-pub(super) struct File {
-    file: hdf5_pure::File,
-    /// Size in bytes.
-    len: u64,
-}
 
 struct SharedSource(Arc<Source>);
 
@@ -26,89 +19,69 @@ impl hdf5_pure::Source for SharedSource {
     }
 }
 
-impl File {
-    pub(super) fn open(source: &Arc<Source>) -> Result<Self, String> {
-        let file = hdf5_pure::File::from_source(SharedSource(source.clone())).map_err(one_line)?;
-        Ok(Self { file, len: source.len() })
+/// The weights that the names lead to. Datasets without a name (an optimiser's state) are left out.
+pub(super) fn read(source: &Arc<Source>) -> Result<BTreeMap<String, Tensor>, String> {
+    let file = File::from_source(SharedSource(source.clone())).map_err(one_line)?;
+    let (base, group, layers) = layers(&file)?;
+    let mut tensors = BTreeMap::new();
+    for layer in layers {
+        let in_layer = |e: Error| format!("layer {}: {}", quoted(&layer), one_line(e));
+        let weights = strings(&group.group(&layer).map_err(in_layer)?, "weight_names").map_err(in_layer)?;
+        for name in weights.unwrap_or_default() {
+            let path = format!("{base}{layer}/{name}");
+            let tensor =
+                file.dataset(&path).map_err(one_line).and_then(|dataset| place(&dataset, source.len()));
+            let tensor = tensor.map_err(|e| format!("tensor {}: {e}", quoted(&name)))?;
+            tensors.insert(name, tensor);
+        }
     }
+    if tensors.is_empty() {
+        return Err(String::from("no layer has weights"));
+    }
+    Ok(tensors)
+}
 
-    /// The weights that the names lead to. Datasets without a name (an optimiser's state) are left out.
-    pub(super) fn tensors(&self) -> Result<BTreeMap<String, Tensor>, String> {
-        let (base, group, layers) = self.layers()?;
-        let mut tensors = BTreeMap::new();
-        for layer in layers {
-            let in_layer = |e: Error| format!("layer {}: {}", quoted(&layer), one_line(e));
-            let weights =
-                strings(&group.group(&layer).map_err(in_layer)?, "weight_names").map_err(in_layer)?;
-            for name in weights.unwrap_or_default() {
-                let path = format!("{base}{layer}/{name}");
-                let tensor = self.describe(path).map_err(|e| format!("tensor {}: {e}", quoted(&name)))?;
-                tensors.insert(name, tensor);
-            }
-        }
-        if tensors.is_empty() {
-            return Err(String::from("no layer has weights"));
-        }
-        Ok(tensors)
+/// The group that has `layer_names`, its path as a prefix, and the names.
+fn layers(file: &File) -> Result<(&'static str, Group, Vec<String>), String> {
+    let root = file.root();
+    if let Some(layers) = strings(&root, "layer_names").map_err(one_line)? {
+        return Ok(("", root, layers));
     }
+    if let Ok(group) = file.group("model_weights")
+        && let Some(layers) = strings(&group, "layer_names").map_err(one_line)?
+    {
+        return Ok(("model_weights/", group, layers));
+    }
+    Err(String::from(
+        "no layer_names, so these are not weights saved by Keras 2 (Keras 3's .weights.h5 is another layout)",
+    ))
+}
 
-    /// The group that has `layer_names`, its path as a prefix, and the names.
-    fn layers(&self) -> Result<(&'static str, Group, Vec<String>), String> {
-        let root = self.file.root();
-        if let Some(layers) = strings(&root, "layer_names").map_err(one_line)? {
-            return Ok(("", root, layers));
+/// Where in the file a dataset lies. Keras writes datasets in one piece; those in chunks, which may be
+/// compressed, are refused, and with them all that a few bytes can blow up to.
+fn place(dataset: &Dataset, file_len: u64) -> Result<Tensor, String> {
+    let datatype = dataset.datatype().map_err(one_line)?;
+    let dtype = dtype(&datatype).ok_or_else(|| format!("elements of type {datatype} are not supported"))?;
+    let shape: Vec<u64> = dataset.shape().map_err(one_line)?;
+    let bytes = shape.iter().try_fold(dtype.size() as u64, |product, &n| product.checked_mul(n));
+    let shape =
+        shape.into_iter().map(usize::try_from).collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
+    let offset = match dataset.layout().map_err(one_line)? {
+        Layout::Contiguous { address: Some(address), .. } => address,
+        Layout::Contiguous { address: None, .. } if bytes == Some(0) => 0,
+        Layout::Contiguous { address: None, .. } => {
+            return Err(String::from("its values were never written"));
         }
-        if let Ok(group) = self.file.group("model_weights")
-            && let Some(layers) = strings(&group, "layer_names").map_err(one_line)?
-        {
-            return Ok(("model_weights/", group, layers));
+        _ => {
+            return Err(String::from(
+                "it is stored in chunks or compressed, which is not supported (h5repack -l CONTI undoes it)",
+            ));
         }
-        Err(String::from(
-            "no layer_names, so these are not weights saved by Keras 2 (Keras 3's .weights.h5 is another layout)",
-        ))
+    };
+    if bytes.and_then(|bytes| offset.checked_add(bytes)).is_none_or(|end| end > file_len) {
+        return Err(format!("its values, of shape {shape:?}, lie outside of the file"));
     }
-
-    fn describe(&self, path: String) -> Result<Tensor, String> {
-        let dataset = self.file.dataset(&path).map_err(one_line)?;
-        self.check_storage(&dataset)?;
-        let shape = dataset.shape().map_err(one_line)?;
-        let shape = shape.into_iter().map(usize::try_from).collect::<Result<_, _>>();
-        let datatype = dataset.datatype().map_err(one_line)?;
-        let dtype =
-            dtype(&datatype).ok_or_else(|| format!("elements of type {datatype} are not supported"))?;
-        Ok(Tensor { dtype, shape: shape.map_err(|e| e.to_string())?, place: Place::Dataset(path) })
-    }
-
-    /// Refuses chunks outside of the file, or of a size that no honest file of this length has: `hdf5-pure`
-    /// makes room for a chunk before it looks.
-    fn check_storage(&self, dataset: &Dataset) -> Result<(), String> {
-        let Layout::Chunked { chunk_shape, .. } = dataset.layout().map_err(one_line)? else {
-            return Ok(());
-        };
-        let elements = chunk_shape.iter().try_fold(1u64, |product, &n| product.checked_mul(n));
-        if elements.is_none_or(|n| n > value_limit(self.len)) {
-            return Err(format!("chunks of shape {chunk_shape:?} in a file of {} bytes", self.len));
-        }
-        let outside = |address: u64, size: u64| address.checked_add(size).is_none_or(|end| end > self.len);
-        let chunks = dataset.chunks().map_err(one_line)?;
-        if chunks.iter().any(|chunk| outside(chunk.address, chunk.storage_size)) {
-            return Err(String::from("a chunk lies outside of the file"));
-        }
-        Ok(())
-    }
-
-    /// The elements of a dataset in C order, little endian.
-    pub(super) fn read_raw(&self, path: &str) -> Result<Vec<u8>, String> {
-        let dataset = self.file.dataset(path).map_err(one_line)?;
-        let mut bytes = dataset.read_raw().map_err(one_line)?;
-        if let Datatype::FixedPoint { byte_order, size, .. }
-        | Datatype::FloatingPoint { byte_order, size, .. } = dataset.datatype().map_err(one_line)?
-            && byte_order == DatatypeByteOrder::BigEndian
-        {
-            bytes.chunks_exact_mut(size as usize).for_each(<[u8]>::reverse);
-        }
-        Ok(bytes)
-    }
+    Ok(Tensor { dtype, offset, strides: dense_strides(&shape), shape })
 }
 
 /// A list of strings in an attribute. Keras cuts one that is too long for HDF5 into `name0`, `name1`, ...
@@ -122,10 +95,10 @@ fn strings(group: &Group, name: &str) -> Result<Option<Vec<String>>, Error> {
     Ok((!parts.is_empty()).then(|| parts.concat()))
 }
 
-/// The plain IEEE and integer types that NumPy writes.
+/// The plain little-endian IEEE and integer types.
 fn dtype(datatype: &Datatype) -> Option<DType> {
     match datatype {
-        Datatype::FloatingPoint { size, byte_order, layout } if *byte_order != DatatypeByteOrder::Vax => {
+        Datatype::FloatingPoint { size, byte_order: DatatypeByteOrder::LittleEndian, layout } => {
             match (size, layout.exponent_size, layout.mantissa_size) {
                 (8, 11, 52) => Some(DType::F64),
                 (4, 8, 23) => Some(DType::F32),
@@ -134,17 +107,19 @@ fn dtype(datatype: &Datatype) -> Option<DType> {
                 _ => None,
             }
         }
-        Datatype::FixedPoint { size, layout, .. } => match (size, layout.signed) {
-            (8, true) => Some(DType::I64),
-            (4, true) => Some(DType::I32),
-            (2, true) => Some(DType::I16),
-            (1, true) => Some(DType::I8),
-            (8, false) => Some(DType::U64),
-            (4, false) => Some(DType::U32),
-            (2, false) => Some(DType::U16),
-            (1, false) => Some(DType::U8),
-            _ => None,
-        },
+        Datatype::FixedPoint { size, byte_order: DatatypeByteOrder::LittleEndian, layout } => {
+            match (size, layout.signed) {
+                (8, true) => Some(DType::I64),
+                (4, true) => Some(DType::I32),
+                (2, true) => Some(DType::I16),
+                (1, true) => Some(DType::I8),
+                (8, false) => Some(DType::U64),
+                (4, false) => Some(DType::U32),
+                (2, false) => Some(DType::U16),
+                (1, false) => Some(DType::U8),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }

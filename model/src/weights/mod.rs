@@ -34,7 +34,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// Why a checkpoint, or one tensor of it, cannot be used. Displays as one line.
 #[derive(Debug)]
@@ -132,20 +132,15 @@ impl fmt::Display for Format {
     }
 }
 
-/// What is known of a tensor without reading it.
+/// What is known of a tensor without reading it. Whoever makes one has checked that every element lies
+/// inside of the file.
 struct Tensor {
     dtype: DType,
     shape: Vec<usize>,
-    place: Place,
-}
-
-enum Place {
-    /// Elements in the file itself: byte offset of the first one, strides in elements. Whoever makes one
-    /// has checked that every element lies inside the file.
-    Strided { offset: u64, strides: Vec<usize> },
-    /// A dataset of the HDF5 file.
-    #[cfg(feature = "hdf5")]
-    Dataset(String),
+    /// Where in the file the first element is, in bytes.
+    offset: u64,
+    /// In elements.
+    strides: Vec<usize>,
 }
 
 /// Strides of a C-ordered tensor.
@@ -160,9 +155,7 @@ fn dense_strides(shape: &[usize]) -> Vec<usize> {
 /// Names and shapes of a file's tensors, with the values within reach.
 pub struct Checkpoint {
     format: Format,
-    #[cfg(feature = "hdf5")]
-    hdf5: Option<hdf5::File>,
-    source: std::sync::Arc<Source>,
+    source: Arc<Source>,
     tensors: BTreeMap<String, Tensor>,
     non_finite: Mutex<BTreeSet<String>>,
 }
@@ -194,9 +187,7 @@ impl Checkpoint {
         let head = &mut head[..head_len];
         source.read_at(0, head).map_err(|source| WeightsError::Io { path: None, source })?;
 
-        let source = std::sync::Arc::new(source);
-        #[cfg(feature = "hdf5")]
-        let mut hdf5 = None;
+        let source = Arc::new(source);
         let (format, read) = match head {
             [b'P', b'K', ..] => {
                 #[cfg(not(feature = "torch"))]
@@ -206,8 +197,7 @@ impl Checkpoint {
             }
             #[cfg(feature = "hdf5")]
             [0x89, b'H', b'D', b'F', b'\r', b'\n', 0x1a, b'\n', ..] => {
-                let opened = hdf5::File::open(&source);
-                (Format::KerasHdf5, opened.and_then(|file| hdf5.insert(file).tensors()))
+                (Format::KerasHdf5, hdf5::read(&source))
             }
             #[cfg(feature = "torch")]
             head if torch::is_legacy(head) => (Format::TorchLegacy, torch::read_legacy(&source)),
@@ -217,14 +207,7 @@ impl Checkpoint {
         let invalid = |reason| WeightsError::Invalid { format, reason };
         let tensors = strip_prefixes(read.map_err(invalid)?);
         check_total(&tensors, source.len()).map_err(invalid)?;
-        Ok(Self {
-            format,
-            #[cfg(feature = "hdf5")]
-            hdf5,
-            source,
-            tensors,
-            non_finite: Mutex::default(),
-        })
+        Ok(Self { format, source, tensors, non_finite: Mutex::default() })
     }
 
     /// The container the tensors came in.
@@ -257,19 +240,15 @@ impl Checkpoint {
         if !tensor.dtype.is_float() {
             return Err(WeightsError::NotFloat { name: name.to_owned(), dtype: tensor.dtype });
         }
-        let values = match &tensor.place {
-            Place::Strided { offset, strides }
-                if tensor.dtype == DType::F32 && *strides == dense_strides(&tensor.shape) =>
-            {
-                let mut values = vec![0f32; tensor.shape.iter().product()];
-                self.source
-                    .read_at(*offset, bytemuck::cast_slice_mut(&mut values))
-                    .map_err(|source| WeightsError::Io { path: None, source })?;
-                // Files are little endian; on such machines this is nothing.
-                values.iter_mut().for_each(|v| *v = f32::from_bits(u32::from_le(v.to_bits())));
-                values
-            }
-            _ => tensor.dtype.to_f32(&self.read_raw(name)?),
+        let io_error = |source| WeightsError::Io { path: None, source };
+        let values = if tensor.dtype == DType::F32 && tensor.strides == dense_strides(&tensor.shape) {
+            let mut values = vec![0f32; tensor.shape.iter().product()];
+            self.source.read_at(tensor.offset, bytemuck::cast_slice_mut(&mut values)).map_err(io_error)?;
+            // Files are little endian; on such machines this is nothing.
+            values.iter_mut().for_each(|v| *v = f32::from_bits(u32::from_le(v.to_bits())));
+            values
+        } else {
+            tensor.dtype.to_f32(&self.read_raw(name)?)
         };
         if values.iter().fold(false, |found, v| found | !v.is_finite()) {
             self.non_finite.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(name.to_owned());
@@ -285,32 +264,12 @@ impl Checkpoint {
 
     /// The elements of a tensor in C order, little endian, in the file's element type.
     fn read_raw(&self, name: &str) -> Result<Vec<u8>, WeightsError> {
-        let tensor = self.tensor(name)?;
-        match &tensor.place {
-            Place::Strided { offset, strides } => read_strided(&self.source, *offset, strides, tensor)
-                .map_err(|source| WeightsError::Io { path: None, source }),
-            #[cfg(feature = "hdf5")]
-            Place::Dataset(path) => {
-                let file = self.hdf5.as_ref().expect("datasets come from an HDF5 file");
-                let bytes = file.read_raw(path).map_err(|reason| self.invalid(name, reason))?;
-                let expected = tensor.shape.iter().product::<usize>() * tensor.dtype.size();
-                if bytes.len() != expected {
-                    return Err(
-                        self.invalid(name, format!("expected {expected} bytes, found {}", bytes.len()))
-                    );
-                }
-                Ok(bytes)
-            }
-        }
+        read_strided(&self.source, self.tensor(name)?)
+            .map_err(|source| WeightsError::Io { path: None, source })
     }
 
     fn tensor(&self, name: &str) -> Result<&Tensor, WeightsError> {
         self.tensors.get(name).ok_or_else(|| WeightsError::NoSuchTensor(name.to_owned()))
-    }
-
-    #[cfg(feature = "hdf5")]
-    fn invalid(&self, name: &str, reason: String) -> WeightsError {
-        WeightsError::Invalid { format: self.format, reason: format!("tensor {}: {reason}", quoted(name)) }
     }
 }
 
@@ -329,16 +288,10 @@ fn strip_prefixes(mut tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Ten
     tensors
 }
 
-/// The most values that a file of `len` bytes may declare.
-///
-/// Tensors may share bytes, repeat them (stride 0) or be compressed, so that a small file can declare far
-/// more values than it holds. What honest files do stays well below this bound.
-fn value_limit(len: u64) -> u64 {
-    len.saturating_mul(4).saturating_add(1 << 20).min(isize::MAX as u64 / 8)
-}
-
+/// Tensors may share bytes or repeat them (stride 0), so that a small file can declare far more values than
+/// it holds. What honest files do stays well below this bound.
 fn check_total(tensors: &BTreeMap<String, Tensor>, file_len: u64) -> Result<(), String> {
-    let limit = value_limit(file_len);
+    let limit = file_len.saturating_mul(4).saturating_add(1 << 20).min(isize::MAX as u64 / 8);
     let mut total: u64 = 0;
     for (name, tensor) in tensors {
         let elements = tensor.shape.iter().try_fold(1u64, |product, &n| product.checked_mul(n as u64));
@@ -357,15 +310,15 @@ fn check_total(tensors: &BTreeMap<String, Tensor>, file_len: u64) -> Result<(), 
 
 /// Gathers the elements of a strided tensor in C order. Only the part of the file between its first and
 /// its last element is read.
-fn read_strided(source: &Source, offset: u64, strides: &[usize], tensor: &Tensor) -> io::Result<Vec<u8>> {
-    let shape = &tensor.shape;
-    let size = tensor.dtype.size();
+fn read_strided(source: &Source, tensor: &Tensor) -> io::Result<Vec<u8>> {
+    let Tensor { dtype, shape, offset, strides } = tensor;
+    let size = dtype.size();
     let elements: usize = shape.iter().product();
     if elements == 0 {
         return Ok(Vec::new());
     }
     let last: usize = shape.iter().zip(strides).map(|(&n, &stride)| (n - 1) * stride).sum();
-    let stored = source.read_range(offset..offset + ((last + 1) * size) as u64)?;
+    let stored = source.read_range(*offset..offset + ((last + 1) * size) as u64)?;
     if *strides == dense_strides(shape) {
         return Ok(stored);
     }

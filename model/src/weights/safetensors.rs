@@ -4,7 +4,7 @@
 //! shapes); the tensors are read and written here, one at a time.
 
 use super::source::Source;
-use super::{Checkpoint, DType, Place, Tensor, WeightsError, dense_strides, quoted};
+use super::{Checkpoint, DType, Tensor, WeightsError, dense_strides, quoted};
 use crate::atomic_file::AtomicFile;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -39,9 +39,9 @@ pub(super) fn read(source: &Source) -> Result<BTreeMap<String, Tensor>, String> 
         let dtype = from_safetensors(info.dtype).ok_or_else(|| {
             format!("tensor {} holds {} values, which are not supported", quoted(&name), info.dtype)
         })?;
-        let place =
-            Place::Strided { offset: data + info.data_offsets.0 as u64, strides: dense_strides(&info.shape) };
-        tensors.insert(name, Tensor { dtype, shape: info.shape.clone(), place });
+        let offset = data + info.data_offsets.0 as u64;
+        let strides = dense_strides(&info.shape);
+        tensors.insert(name, Tensor { dtype, shape: info.shape.clone(), offset, strides });
     }
     Ok(tensors)
 }

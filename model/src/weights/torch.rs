@@ -7,7 +7,7 @@
 
 use super::pickle::{self, Error, Object, Pickle};
 use super::source::Source;
-use super::{Place, Tensor, dense_strides, quoted};
+use super::{Tensor, dense_strides, quoted};
 use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ReaderAt, ZipArchiveEntryWayfinder, ZipLocator};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -237,8 +237,10 @@ fn place(
             }
         }
         let offset = range.start + skipped.unwrap_or(0) * size;
-        let place = Place::Strided { offset, strides };
-        placed.insert(name.to_owned(), Tensor { dtype: tensor.dtype, shape: tensor.shape.clone(), place });
+        placed.insert(
+            name.to_owned(),
+            Tensor { dtype: tensor.dtype, shape: tensor.shape.clone(), offset, strides },
+        );
     }
     Ok(placed)
 }

@@ -110,18 +110,31 @@ def keras_files(out):
     model.save_weights(out / "keras_weights.h5")
     model.save(out / "keras_model.h5")
 
-    # The same layout with what h5py users do to it: compression, half and big-endian floats, vlen names.
-    with h5py.File(out / "keras_packed.h5", "w") as f:
+    # The same layout with other element types, and with names of variable length.
+    with h5py.File(out / "keras_types.h5", "w") as f:
         f.attrs["layer_names"] = ["a/b", "c"]
         g = f.create_group("a/b")
-        g.attrs["weight_names"] = ["a/b/kernel:0", "a/b/bias:0"]
-        g.create_dataset("a/b/kernel:0", data=ramp(1, (8, 3)), chunks=(3, 2), compression="gzip", shuffle=True)
+        g.attrs["weight_names"] = ["a/b/bias:0"]
         g.create_dataset("a/b/bias:0", data=ramp(2, (5,)).astype(np.float16))
         g = f.create_group("c")
-        g.attrs["weight_names"] = ["c/gamma:0", "c/beta:0", "c/steps:0"]
-        g.create_dataset("c/gamma:0", data=ramp(3, (5,)).astype(">f4"))
+        g.attrs["weight_names"] = ["c/beta:0", "c/steps:0", "c/empty:0"]
         g.create_dataset("c/beta:0", data=ramp(4, (5,)).astype(np.float64))
         g.create_dataset("c/steps:0", data=np.int64(7))
+        g.create_dataset("c/empty:0", (0, 3), "f4")
+
+    # Files that must be refused.
+    def one_dataset(file, *args, **kwargs):
+        with h5py.File(out / file, "w") as f:
+            f.attrs["layer_names"] = ["a"]
+            g = f.create_group("a")
+            g.attrs["weight_names"] = ["kernel:0"]
+            g.create_dataset("kernel:0", *args, **kwargs)
+
+    one_dataset("chunked.h5", data=ramp(1, (8, 3)), chunks=(3, 2), compression="gzip", shuffle=True)
+    # No chunk is ever written, so that four terabytes take no room.
+    one_dataset("bomb.h5", (2**20, 2**20), "f4", chunks=(2**10, 2**10), compression="gzip")
+    one_dataset("big_endian.h5", data=ramp(3, (5,)).astype(">f4"))
+    one_dataset("unwritten.h5", (5,), "f4")
     with h5py.File(out / "not_keras.h5", "w") as f:
         f["x"] = ramp(1, (3,))
     with h5py.File(out / "cycle.h5", "w") as f:
@@ -130,12 +143,6 @@ def keras_files(out):
         g.attrs["weight_names"] = ["a/kernel:0"]
         g["a"] = h5py.SoftLink("/a/a")
         g["self"] = g
-    with h5py.File(out / "bomb.h5", "w") as f:
-        f.attrs["layer_names"] = ["a"]
-        g = f.create_group("a")
-        g.attrs["weight_names"] = ["kernel:0"]
-        # No chunk is ever written, so that four terabytes take no room.
-        g.create_dataset("kernel:0", (2**20, 2**20), "f4", chunks=(2**10, 2**10), compression="gzip")
 
 
 if __name__ == "__main__":
