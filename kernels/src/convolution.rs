@@ -5,10 +5,10 @@ use crate::backend::Kernels;
 use crate::depthwise::{Target, check_window, window_shape};
 use crate::error::{Error, expect_len, invalid};
 use crate::micro::gemm::{Gemm, PixelStep};
-use crate::pack::{Common, common_setters};
+use crate::pack::{Common, Width, common_setters, panel_widths};
 use crate::padding::Padding;
 use crate::parallel::{Parallel, Serial};
-use crate::pointwise::{panel_widths, part};
+use crate::pointwise::part;
 use crate::view::{BLOCK, Buffer, Shape, View, ViewMut};
 use alloc::{format, vec::Vec};
 use core::ops::Range;
@@ -40,7 +40,7 @@ pub struct Convolution {
 #[derive(Clone, Debug)]
 struct Panel {
     slot: usize,
-    nv: usize,
+    width: Width,
     at: usize,
 }
 
@@ -82,14 +82,16 @@ impl<'a> ConvolutionBuilder<'a> {
 
         let mut panels = Vec::new();
         let (mut register, mut at) = (0, 0);
-        for nv in panel_widths(oc.div_ceil(kernels.lanes), 0, kernels) {
-            panels.push(Panel { slot: register * kernels.lanes, nv, at });
-            at += (1 + taps * ic) * nv * kernels.lanes;
-            register += nv;
+        let registers = oc.div_ceil(kernels.lanes);
+        let ragged = oc + kernels.lanes / 2 <= registers * kernels.lanes;
+        for width in panel_widths(registers, 0, ragged, kernels) {
+            panels.push(Panel { slot: register * kernels.lanes, width, at });
+            at += (1 + taps * ic) * width.lanes(kernels);
+            register += width.registers();
         }
         let mut packed = Buffer::zeros(at);
         for panel in &panels {
-            let nr = panel.nv * kernels.lanes;
+            let nr = panel.width.lanes(kernels);
             let (head, rows) = packed.as_mut_slice()[panel.at..][..(1 + taps * ic) * nr].split_at_mut(nr);
             for lane in 0..nr.min(oc - panel.slot) {
                 let o = panel.slot + lane;
@@ -258,7 +260,6 @@ impl Convolution {
             (true, _) => PixelStep::Planar2,
         };
         let gemm = self.kernels.gemm[step as usize];
-        let lanes = self.kernels.lanes;
         let pixel = src.pixel();
         let mut offsets = [0u32; KC];
 
@@ -278,7 +279,7 @@ impl Convolution {
                     }
                 }
                 for panel in &self.panels {
-                    let nr = panel.nv * lanes;
+                    let nr = panel.width.lanes(self.kernels);
                     let to =
                         panel.slot / BLOCK * dst_block_stride + panel.slot % BLOCK + pixels.start * BLOCK;
                     // SAFETY: every k in `ks` names a tap inside the image for all of `pixels`; `packed` was laid
@@ -296,10 +297,13 @@ impl Convolution {
                             residual_block_stride: 0,
                             dst: dst.add(to),
                             dst_block_stride,
-                            nv: panel.nv,
+                            nv: panel.width.nv,
+                            half: panel.width.half,
                             first: first && k.start == ks.start,
                             last: last && k.end == ks.end,
                             activation: self.activation,
+                            prefetch: core::ptr::null(),
+                            prefetch_lines: 0,
                         });
                     }
                 }

@@ -5,9 +5,9 @@ use crate::backend::Kernels;
 use crate::error::{Error, expect_len, invalid};
 use crate::isa::Isa;
 use crate::micro::gemm::{Gemm, PixelStep};
-use crate::pack::Common;
+use crate::pack::{Common, Width, panel_widths};
 use crate::parallel::{Parallel, Serial};
-use crate::pointwise::{panel_widths, part};
+use crate::pointwise::part;
 use crate::view::{BLOCK, Buffer};
 use alloc::vec::Vec;
 
@@ -18,8 +18,8 @@ pub struct Linear {
     ic: usize,
     oc: usize,
     activation: Activation,
-    /// First output and registers of each panel.
-    panels: Vec<(usize, usize)>,
+    /// First output and width of each panel.
+    panels: Vec<(usize, Width)>,
     offsets: Vec<u32>,
     /// Per panel: bias, then weights by input.
     packed: Buffer,
@@ -49,8 +49,8 @@ impl Linear {
         let mut packed = Buffer::zeros(registers * kernels.lanes * (1 + ic));
         let mut panels = Vec::new();
         let mut first = 0;
-        for nv in panel_widths(registers, 0, kernels) {
-            let nr = nv * kernels.lanes;
+        for width in panel_widths(registers, 0, false, kernels) {
+            let nr = width.lanes(kernels);
             let panel = &mut packed.as_mut_slice()[first * (1 + ic)..][..nr * (1 + ic)];
             for lane in 0..nr.min(oc - first) {
                 panel[lane] = bias[first + lane];
@@ -58,7 +58,7 @@ impl Linear {
                     panel[(1 + i) * nr + lane] = weight;
                 }
             }
-            panels.push((first, nv));
+            panels.push((first, width));
             first += nr;
         }
         let offsets = (0..ic as u32).collect();
@@ -99,7 +99,7 @@ impl Linear {
         let target = crate::depthwise::Target(dst.as_mut_ptr());
         let parts = parallel.threads().min(self.panels.len());
         parallel.for_each(parts, &|task| {
-            for &(first, nv) in &self.panels[part(self.panels.len(), parts, task)] {
+            for &(first, width) in &self.panels[part(self.panels.len(), parts, task)] {
                 // A whole panel of sums, of which the last may be ragged. Registers of a panel lie side by side here:
                 // the "blocks" of the destination are one pixel apart.
                 let mut sums = [0.0f32; 8 * BLOCK];
@@ -107,23 +107,27 @@ impl Linear {
                 // outputs belong to this task alone.
                 unsafe {
                     let panel = self.packed.as_slice().as_ptr().add(first * (1 + self.ic));
+                    let nr = width.lanes(self.kernels);
                     (self.kernels.gemm[PixelStep::Planar as usize])(&Gemm {
                         src: src.as_ptr(),
                         offsets: self.offsets.as_ptr(),
                         kc: self.ic,
                         pixels: 1,
-                        weights: panel.add(nv * self.kernels.lanes),
+                        weights: panel.add(nr),
                         bias: panel,
                         residual: core::ptr::null(),
                         residual_block_stride: 0,
                         dst: sums.as_mut_ptr(),
                         dst_block_stride: BLOCK,
-                        nv,
+                        nv: width.nv,
+                        half: width.half,
                         first: true,
                         last: true,
                         activation: self.activation,
+                        prefetch: core::ptr::null(),
+                        prefetch_lines: 0,
                     });
-                    let wanted = (nv * self.kernels.lanes).min(self.oc - first);
+                    let wanted = nr.min(self.oc - first);
                     core::ptr::copy_nonoverlapping(sums.as_ptr(), target.at(first), wanted);
                 }
             }

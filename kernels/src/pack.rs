@@ -4,6 +4,7 @@ use crate::activation::Activation;
 use crate::backend::Kernels;
 use crate::error::{Error, expect_len};
 use crate::isa::Isa;
+use crate::view::BLOCK;
 use alloc::{vec, vec::Vec};
 
 /// The statistics of a batch normalisation, one number per channel each:
@@ -103,6 +104,61 @@ impl Common<'_> {
         let shifted = shifted.collect();
         Ok((fold.into_iter().map(|(scale, _)| scale).collect(), shifted))
     }
+}
+
+/// Width of a panel of output channels: whole registers, and perhaps one half as wide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Width {
+    pub(crate) nv: usize,
+    pub(crate) half: bool,
+}
+
+impl Width {
+    /// Lanes of one row of the panel.
+    pub(crate) fn lanes(self, kernels: &Kernels) -> usize {
+        self.nv * kernels.lanes + if self.half { kernels.lanes / 2 } else { 0 }
+    }
+
+    /// Registers, a half one counted as one.
+    pub(crate) fn registers(self) -> usize {
+        self.nv + usize::from(self.half)
+    }
+}
+
+/// Cuts registers `first..first + count` of the output into panels as wide as the kernels allow; `ragged` says that at
+/// most half the lanes of the last one are wanted.
+///
+/// No panel of a single register is left over where it can be helped: it has too few sums to hide the latency of a
+/// multiply-add. Panels narrower than a block do not straddle two.
+pub(crate) fn panel_widths(count: usize, first: usize, ragged: bool, kernels: &Kernels) -> Vec<Width> {
+    let per_block = BLOCK / kernels.lanes;
+    let half = ragged && kernels.half;
+    let mut left = count - usize::from(half);
+    let last = half.then(|| {
+        let nv = if left == 3 { 1 } else { left.min(2) };
+        left -= nv;
+        Width { nv, half }
+    });
+    let mut widths = Vec::new();
+    let mut register = first;
+    while left > 0 {
+        let mut nv = kernels.nv.min(left);
+        if per_block == 1 {
+            if left == kernels.nv + 1 && kernels.nv > 2 {
+                nv = left / 2;
+            }
+        } else if register % per_block != 0 {
+            // A register's place within its block decides how far a panel may reach.
+            nv = nv.min(per_block - register % per_block);
+        } else if nv > per_block {
+            nv = nv / per_block * per_block;
+        }
+        widths.push(Width { nv, half: false });
+        left -= nv;
+        register += nv;
+    }
+    widths.extend(last);
+    widths
 }
 
 /// The setters that every convolution's builder shares.

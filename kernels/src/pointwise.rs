@@ -5,7 +5,7 @@ use crate::backend::Kernels;
 use crate::error::{Error, expect_len, invalid};
 use crate::micro::gemm::{Gemm, PixelStep};
 use crate::order::ChannelOrder;
-use crate::pack::{Common, common_setters};
+use crate::pack::{Common, Width, common_setters, panel_widths};
 use crate::parallel::{Parallel, Serial};
 use crate::view::{BLOCK, Buffer, View, ViewMut};
 use alloc::{format, vec::Vec};
@@ -39,7 +39,7 @@ pub struct Pointwise {
 #[derive(Clone, Debug)]
 struct Panel {
     slot: usize,
-    nv: usize,
+    width: Width,
     k: Range<usize>,
     /// Where bias and weights begin in `packed`.
     at: usize,
@@ -161,16 +161,18 @@ impl<'a> PointwiseBuilder<'a> {
                 }
             };
             previous = Some((needs, k.clone()));
-            for nv in panel_widths(alike, register, kernels) {
-                panels.push(Panel { slot: register * lanes, nv, k: k.clone(), at });
-                at += (1 + k.len()) * nv * lanes;
-                register += nv;
+            let last = &channel_of[(register + alike - 1) * lanes..][..lanes];
+            let ragged = last[lanes / 2..].iter().all(|&channel| channel == NONE);
+            for width in panel_widths(alike, register, ragged, kernels) {
+                panels.push(Panel { slot: register * lanes, width, k: k.clone(), at });
+                at += (1 + k.len()) * width.lanes(kernels);
+                register += width.registers();
             }
         }
 
         let mut packed = Buffer::zeros(at);
         for panel in &panels {
-            let nr = panel.nv * lanes;
+            let nr = panel.width.lanes(kernels);
             let (head, rows) = packed.as_mut_slice()[panel.at..][..(1 + panel.k.len()) * nr].split_at_mut(nr);
             for (lane, &channel) in channel_of[panel.slot..][..nr].iter().enumerate() {
                 if channel == NONE {
@@ -198,36 +200,6 @@ impl<'a> PointwiseBuilder<'a> {
             dst_slots,
         })
     }
-}
-
-/// Cuts `count` registers into panels as wide as the kernels allow, without leaving one register over: a panel of
-/// one has too few sums to hide a multiply-add's latency. Panels narrower than a block must not straddle two.
-pub(crate) fn panel_widths(count: usize, first: usize, kernels: &Kernels) -> Vec<usize> {
-    let per_block = BLOCK / kernels.lanes;
-    let mut widths = Vec::new();
-    let (mut left, mut register) = (count, first);
-    while left > 0 {
-        let mut nv = kernels.nv.min(left);
-        if per_block == 1 {
-            if left == kernels.nv + 1 && kernels.nv > 2 {
-                nv = left / 2;
-            }
-        } else {
-            // A register's place within its block decides how far a panel may reach.
-            let room = per_block - register % per_block;
-            nv = if room < per_block {
-                nv.min(room)
-            } else if nv > per_block {
-                nv / per_block * per_block
-            } else {
-                nv
-            };
-        }
-        widths.push(nv);
-        left -= nv;
-        register += nv;
-    }
-    widths
 }
 
 impl Pointwise {
@@ -356,13 +328,16 @@ impl Job<'_> {
     /// Shapes were checked by `run_with`, and no one else touches these panels' pixels of `dst`.
     unsafe fn run(&self, panels: Range<usize>, pixels: Range<usize>) {
         let op = self.op;
-        let lanes = op.kernels.lanes;
         let block_stride = self.src.block_stride();
         let mut offsets = [0u32; KC];
         let mut filled = 0..0;
-        for panel in &op.panels[panels] {
-            let nr = panel.nv * lanes;
+        for index in panels {
+            let panel = &op.panels[index];
+            let nr = panel.width.lanes(op.kernels);
             let block = panel.slot / BLOCK;
+            // Lines of the next panel.
+            let next = op.panels.get(index + 1);
+            let next = next.map_or(0, |next| (1 + next.k.len()) * next.width.lanes(op.kernels) / BLOCK);
             for start in panel.k.clone().step_by(KC) {
                 let k = start..panel.k.end.min(start + KC);
                 if filled != k {
@@ -397,10 +372,13 @@ impl Job<'_> {
                         residual_block_stride,
                         dst: self.dst.add(to),
                         dst_block_stride: self.dst_block_stride,
-                        nv: panel.nv,
+                        nv: panel.width.nv,
+                        half: panel.width.half,
                         first: k.start == panel.k.start,
                         last: k.end == panel.k.end,
                         activation: op.activation,
+                        prefetch: packed.wrapping_add((1 + panel.k.len()) * nr),
+                        prefetch_lines: if k.end == panel.k.end { next } else { 0 },
                     });
                 }
             }

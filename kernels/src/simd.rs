@@ -15,6 +15,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     const LANES: usize;
     /// Whether [`merge`](Self::merge) is a permutation in registers, or lane by lane.
     const PERMUTES: bool;
+    /// The token of registers half as wide, for the last few channels; `Self` where there is nothing to gain.
+    type Half: Simd;
+
+    fn half(self) -> Self::Half;
+    /// The lower half of a register.
+    fn low(self, v: Self::F32) -> <Self::Half as Simd>::F32;
 
     fn splat(self, x: f32) -> Self::F32;
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;

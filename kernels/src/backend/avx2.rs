@@ -10,7 +10,7 @@ pub(super) struct Avx2(());
 impl Avx2 {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    const fn proven() -> Self {
+    pub(super) const fn proven() -> Self {
         Self(())
     }
 }
@@ -28,6 +28,16 @@ impl Simd for Avx2 {
     type Block = [__m256; 2];
     const LANES: usize = 8;
     const PERMUTES: bool = true;
+    type Half = Self;
+
+    #[inline(always)]
+    fn half(self) -> Self {
+        self
+    }
+    #[inline(always)]
+    fn low(self, v: __m256) -> __m256 {
+        v
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {

@@ -1,5 +1,6 @@
 //! AVX-512 F: sixteen lanes, thirty-two registers.
 
+use super::avx2::Avx2;
 use crate::simd::{Pick, Simd};
 use core::arch::x86_64::*;
 
@@ -28,6 +29,16 @@ impl Simd for Avx512 {
     type Block = __m512;
     const LANES: usize = 16;
     const PERMUTES: bool = true;
+    type Half = Avx2;
+
+    #[inline(always)]
+    fn half(self) -> Avx2 {
+        proven!(Avx2::proven())
+    }
+    #[inline(always)]
+    fn low(self, v: __m512) -> __m256 {
+        proven!(_mm512_castps512_ps256(v))
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {

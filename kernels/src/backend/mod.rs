@@ -19,6 +19,8 @@ pub(crate) struct Kernels {
     pub(crate) lanes: usize,
     /// Registers across a full panel of output channels.
     pub(crate) nv: usize,
+    /// Whether a panel may end in a register half as wide.
+    pub(crate) half: bool,
     /// Pixels of a full tile.
     pub(crate) mr: usize,
     pub(crate) supported: fn() -> bool,
@@ -88,6 +90,8 @@ macro_rules! kernels {
             isa: crate::Isa::$isa,
             lanes: <$simd as crate::simd::Simd>::LANES,
             nv: $nv,
+            half: <<$simd as crate::simd::Simd>::Half as crate::simd::Simd>::LANES
+                < <$simd as crate::simd::Simd>::LANES,
             mr: $mr,
             supported: $supported,
             gemm: [gemm_blocked, gemm_blocked_2, gemm_planar, gemm_planar_2],

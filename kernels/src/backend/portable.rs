@@ -57,6 +57,16 @@ impl Simd for Portable {
     type Block = [f32; 16];
     const LANES: usize = LANES;
     const PERMUTES: bool = false;
+    type Half = Self;
+
+    #[inline(always)]
+    fn half(self) -> Self {
+        self
+    }
+    #[inline(always)]
+    fn low(self, v: Vector) -> Vector {
+        v
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> Vector {

@@ -14,9 +14,12 @@
 //!    MR displacements; with a run-time step LLVM hoists addresses until the accumulators spill.
 //! 2. The table makes split, concat and shuffle free: the k-th input channel may lie anywhere.
 //! 3. Weights are packed per panel in the order they are read and zero-padded to whole registers: loads have no tails.
+//!    A panel may end in a register half as wide, so that 24 or 232 channels do not pay for 32 or 240.
 //! 4. Pixels are dealt to tiles evenly (36 pixels are six tiles of 6, not five of 7 and one of 1).
 //! 5. Each output is one chain of multiply-adds over k in order, whatever the tile: results do not depend on how
 //!    the work is cut.
+//! 6. While the first tiles of a panel run, a line per k of what will be read next (the next panel) is fetched into the
+//!    second-level cache.
 
 use crate::activation::Activation;
 use crate::simd::Simd;
@@ -40,10 +43,11 @@ impl PixelStep {
 
 /// One panel of output channels over a run of pixels.
 ///
-/// Contract: for each `k < kc` and `pixel < pixels`, `src + offsets[k] + pixel * STEP` is readable; `weights` holds
-/// `kc * nv * LANES` floats and `bias` `nv * LANES`; `dst` (and `residual`, unless null) hold, for each register of
-/// the panel and each pixel, `LANES` floats where `place` says; `nv` is at most the table's, and a panel begins at a
-/// multiple of its width or of a block.
+/// Contract: for each `k < kc` and `pixel < pixels`, `src + offsets[k] + pixel * STEP` is readable; a row of the panel
+/// is `nv` registers and, where `half`, one of half the lanes; `weights` holds `kc` rows and `bias` one; `dst` (and
+/// `residual`, unless null) hold, for each register of the panel and each pixel, its lanes where `place` says; `nv` is
+/// at most the table's, `nv` and `half` are one of the combinations of `run`, and a panel begins at a multiple of its
+/// width or of a block.
 pub(crate) struct Gemm {
     pub(crate) src: *const f32,
     pub(crate) offsets: *const u32,
@@ -57,11 +61,15 @@ pub(crate) struct Gemm {
     pub(crate) dst: *mut f32,
     pub(crate) dst_block_stride: usize,
     pub(crate) nv: usize,
+    pub(crate) half: bool,
     /// Whether sums begin at `bias`, or at what `dst` holds.
     pub(crate) first: bool,
     /// Whether `residual` and `activation` apply.
     pub(crate) last: bool,
     pub(crate) activation: Activation,
+    /// What will be read next, and how many lines of it; never dereferenced.
+    pub(crate) prefetch: *const f32,
+    pub(crate) prefetch_lines: usize,
 }
 
 /// Where register `v` of a panel lies, counted from its first.
@@ -75,20 +83,27 @@ fn place<S: Simd>(v: usize, block_stride: usize) -> usize {
 /// The contract of [`Gemm`].
 #[inline(always)]
 pub(crate) unsafe fn run<S: Simd, const MR: usize, const NV: usize, const STEP: usize>(s: S, args: &Gemm) {
+    let halves = const { <S::Half as Simd>::LANES < S::LANES };
     // SAFETY: handed on.
     unsafe {
-        match args.nv {
-            1 => panel::<S, MR, 1, STEP>(s, args),
-            2 if NV >= 2 => panel::<S, MR, 2, STEP>(s, args),
-            3 if NV >= 3 => panel::<S, MR, 3, STEP>(s, args),
-            4 if NV >= 4 => panel::<S, MR, 4, STEP>(s, args),
+        match (args.nv, args.half) {
+            (0, true) if halves => panel::<S, MR, 0, 1, STEP>(s, args),
+            (1, false) => panel::<S, MR, 1, 0, STEP>(s, args),
+            (1, true) if halves => panel::<S, MR, 1, 1, STEP>(s, args),
+            (2, false) if NV >= 2 => panel::<S, MR, 2, 0, STEP>(s, args),
+            (2, true) if halves && NV >= 3 => panel::<S, MR, 2, 1, STEP>(s, args),
+            (3, false) if NV >= 3 => panel::<S, MR, 3, 0, STEP>(s, args),
+            (4, false) if NV >= 4 => panel::<S, MR, 4, 0, STEP>(s, args),
             _ => unreachable!("panels are at most the table's width"),
         }
     }
 }
 
 #[inline(always)]
-unsafe fn panel<S: Simd, const MR: usize, const NV: usize, const STEP: usize>(s: S, args: &Gemm) {
+unsafe fn panel<S: Simd, const MR: usize, const NV: usize, const H: usize, const STEP: usize>(
+    s: S,
+    args: &Gemm,
+) {
     let tiles = args.pixels.div_ceil(MR);
     if tiles == 0 {
         return;
@@ -97,16 +112,20 @@ unsafe fn panel<S: Simd, const MR: usize, const NV: usize, const STEP: usize>(s:
     let mut pixel = 0;
     for tile_index in 0..tiles {
         let rows = least + usize::from(tile_index < longer);
+        let fetch = args.prefetch.wrapping_add(16 * tile_index * args.kc);
+        let fetch = (tile_index * args.kc < args.prefetch_lines).then_some(fetch);
         // SAFETY: handed on; `pixel + rows` never exceeds `pixels`.
         unsafe {
-            match rows {
-                1 => tile::<S, 1, NV, STEP>(s, args, pixel),
-                2 if MR >= 2 => tile::<S, 2, NV, STEP>(s, args, pixel),
-                3 if MR >= 3 => tile::<S, 3, NV, STEP>(s, args, pixel),
-                4 if MR >= 4 => tile::<S, 4, NV, STEP>(s, args, pixel),
-                5 if MR >= 5 => tile::<S, 5, NV, STEP>(s, args, pixel),
-                6 if MR >= 6 => tile::<S, 6, NV, STEP>(s, args, pixel),
-                7 if MR >= 7 => tile::<S, 7, NV, STEP>(s, args, pixel),
+            match (rows, fetch) {
+                (1, _) => tile::<S, 1, NV, H, STEP, false>(s, args, pixel, args.prefetch),
+                (2, _) if MR >= 2 => tile::<S, 2, NV, H, STEP, false>(s, args, pixel, args.prefetch),
+                (3, _) if MR >= 3 => tile::<S, 3, NV, H, STEP, false>(s, args, pixel, args.prefetch),
+                (4, _) if MR >= 4 => tile::<S, 4, NV, H, STEP, false>(s, args, pixel, args.prefetch),
+                (5, _) if MR >= 5 => tile::<S, 5, NV, H, STEP, false>(s, args, pixel, args.prefetch),
+                (6, None) if MR >= 6 => tile::<S, 6, NV, H, STEP, false>(s, args, pixel, args.prefetch),
+                (6, Some(at)) if MR >= 6 => tile::<S, 6, NV, H, STEP, true>(s, args, pixel, at),
+                (7, None) if MR >= 7 => tile::<S, 7, NV, H, STEP, false>(s, args, pixel, args.prefetch),
+                (7, Some(at)) if MR >= 7 => tile::<S, 7, NV, H, STEP, true>(s, args, pixel, at),
                 _ => unreachable!("tiles are at most the table's height"),
             }
         }
@@ -115,20 +134,35 @@ unsafe fn panel<S: Simd, const MR: usize, const NV: usize, const STEP: usize>(s:
 }
 
 #[inline(always)]
-unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const STEP: usize>(
+unsafe fn tile<
+    S: Simd,
+    const MR: usize,
+    const NV: usize,
+    const H: usize,
+    const STEP: usize,
+    const PREFETCH: bool,
+>(
     s: S,
     args: &Gemm,
     pixel: usize,
+    mut fetch: *const f32,
 ) {
+    let h = s.half();
+    let row = NV * S::LANES + H * <S::Half as Simd>::LANES;
     // SAFETY: the contract of `Gemm`, for the MR pixels from `pixel` on.
     unsafe {
         let src = args.src.add(pixel * STEP);
         let dst = args.dst.add(pixel * 16);
-        let mut acc: [[S::F32; NV]; MR] = if args.first {
-            [core::array::from_fn(|v| s.load(args.bias.add(v * S::LANES))); MR]
+        let place = |m: usize, v: usize| m * 16 + place::<S>(v, args.dst_block_stride);
+        let mut acc: [[S::F32; NV]; MR];
+        let mut tail: [[<S::Half as Simd>::F32; H]; MR];
+        if args.first {
+            acc = [core::array::from_fn(|v| s.load(args.bias.add(v * S::LANES))); MR];
+            tail = [core::array::from_fn(|_| h.load(args.bias.add(NV * S::LANES))); MR];
         } else {
-            grid(|m, v| s.load(dst.add(m * 16 + place::<S>(v, args.dst_block_stride))))
-        };
+            acc = grid(|m, v| s.load(dst.add(place(m, v))));
+            tail = grid(|m, _| h.load(dst.add(place(m, NV))));
+        }
         let mut weights = args.weights;
         let mut offsets = args.offsets;
         let end = offsets.add(args.kc);
@@ -136,34 +170,44 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const STEP: usize>(
             let x = src.add(*offsets as usize);
             offsets = offsets.add(1);
             let w: [S::F32; NV] = core::array::from_fn(|v| s.load(weights.add(v * S::LANES)));
-            weights = weights.add(NV * S::LANES);
+            let w_tail: [_; H] = core::array::from_fn(|_| h.load(weights.add(NV * S::LANES)));
+            weights = weights.add(row);
+            if PREFETCH {
+                s.prefetch(fetch);
+                fetch = fetch.wrapping_add(16);
+            }
             for m in 0..MR {
                 let x = s.splat(*x.add(m * STEP));
                 for v in 0..NV {
                     acc[m][v] = s.mul_add(x, w[v], acc[m][v]);
+                }
+                for v in 0..H {
+                    tail[m][v] = h.mul_add(s.low(x), w_tail[v], tail[m][v]);
                 }
             }
         }
         if args.last {
             if !args.residual.is_null() {
                 let residual = args.residual.add(pixel * 16);
-                acc = grid(|m, v| {
-                    let r = s.load(residual.add(m * 16 + place::<S>(v, args.residual_block_stride)));
-                    s.add(acc[m][v], r)
-                });
+                let place = |m: usize, v: usize| m * 16 + self::place::<S>(v, args.residual_block_stride);
+                acc = grid(|m, v| s.add(acc[m][v], s.load(residual.add(place(m, v)))));
+                tail = grid(|m, v| h.add(tail[m][v], h.load(residual.add(place(m, NV)))));
             }
             if args.activation != Activation::None {
-                let zero = s.splat(0.0);
-                acc = grid(|m, v| s.max(zero, acc[m][v]));
+                acc = grid(|m, v| s.max(s.splat(0.0), acc[m][v]));
+                tail = grid(|m, v| h.max(h.splat(0.0), tail[m][v]));
             }
             if args.activation == Activation::Relu6 {
-                let six = s.splat(6.0);
-                acc = grid(|m, v| s.min(six, acc[m][v]));
+                acc = grid(|m, v| s.min(s.splat(6.0), acc[m][v]));
+                tail = grid(|m, v| h.min(h.splat(6.0), tail[m][v]));
             }
         }
         for m in 0..MR {
             for v in 0..NV {
-                s.store(acc[m][v], dst.add(m * 16 + place::<S>(v, args.dst_block_stride)));
+                s.store(acc[m][v], dst.add(place(m, v)));
+            }
+            for v in 0..H {
+                h.store(tail[m][v], dst.add(place(m, NV)));
             }
         }
     }
