@@ -1,0 +1,110 @@
+//! The command `shufflenet`: classifies photos, and shows what a ShuffleNetV2 costs and how fast it runs here.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod failure;
+mod options;
+mod profile;
+mod summary;
+mod table;
+mod threads;
+mod timing;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use failure::{Failure, Result};
+use kernels::Isa;
+use std::io::{self, Write};
+use std::panic::{self, AssertUnwindSafe};
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+/// ShuffleNetV2 on the CPU, by explicit SIMD.
+#[derive(Parser)]
+#[command(
+    name = "shufflenet",
+    version,
+    after_long_help = EXAMPLES
+)]
+struct Cli {
+    /// Threads that work on an image or a batch; results do not depend on it
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: u16,
+
+    /// Instruction set; `auto` is the best that this processor has [default: what the environment variable
+    /// KERNELS_ISA says, else auto]
+    #[arg(long, global = true, help_heading = GLOBAL, value_parser = ["auto", "avx512", "avx2", "portable"])]
+    isa: Option<String>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+const GLOBAL: &str = "Options of every command";
+
+const EXAMPLES: &str = "\
+A first walk:
+  shufflenet summary                      the layers of the network and what they cost
+  shufflenet bench                        its latency on this machine
+  shufflenet profile                      where the time goes, layer by layer
+
+`shufflenet COMMAND --help` explains a command by examples.
+Exit status: 0 on success, 2 on wrong usage, 1 on any other error.";
+
+#[derive(Subcommand)]
+enum Command {
+    Summary(summary::Args),
+    Profile(profile::Args),
+    Bench(bench::Args),
+}
+
+/// What every command is told.
+struct Context {
+    isa: Isa,
+    threads: usize,
+}
+
+fn run(out: &mut dyn Write) -> Result {
+    let Cli { threads, isa, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if !error.use_stderr() => {
+            // Help or version, asked for.
+            return Ok(error.print()?);
+        }
+        Err(error) => return Err(Failure::of_usage(&error, Cli::command())),
+    };
+    let isa = match isa {
+        Some(name) => Isa::from_name(&name).map_err(|e| Failure::Usage(format!("--isa: {e}")))?,
+        None => Isa::from_env().map_err(|e| Failure::Other(format!("KERNELS_ISA: {e}")))?,
+    };
+    let context = Context { isa, threads: threads.into() };
+    match command {
+        Command::Summary(args) => summary::run(&context, &args, out),
+        Command::Profile(args) => profile::run(&context, &args, out),
+        Command::Bench(args) => bench::run(&context, &args, out),
+    }
+}
+
+fn main() -> ExitCode {
+    // A panic is a bug here or in a decoder. It is told in one line like any other error, from where the
+    // stack has been unwound and temporary files are gone.
+    static PANIC: Mutex<String> = Mutex::new(String::new());
+    panic::set_hook(Box::new(|info| {
+        let mut text = PANIC.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        *text = info.to_string();
+    }));
+    let result = panic::catch_unwind(AssertUnwindSafe(|| {
+        let mut out = io::stdout().lock();
+        run(&mut out)?;
+        Ok(out.flush()?)
+    }));
+    let failure = match result {
+        Ok(Ok(())) | Ok(Err(Failure::BrokenPipe)) => return ExitCode::SUCCESS,
+        Ok(Err(failure)) => failure,
+        Err(_) => {
+            let text = PANIC.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            Failure::Other(format!("internal error, please report it: {text}"))
+        }
+    };
+    failure::say("error", &failure.to_string());
+    ExitCode::from(failure.status())
+}

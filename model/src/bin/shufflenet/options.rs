@@ -1,0 +1,171 @@
+//! Options that several commands share.
+
+use crate::failure::{Failure, Result};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use model::{Config, Images, Network, Synthetic, WIDTHS, Wiring};
+use serde::{Serialize, Serializer};
+use std::str::FromStr;
+
+/// Which network, and the size of its images.
+#[derive(clap::Args, Clone)]
+pub(crate) struct NetworkArgs {
+    /// Width of the network
+    #[arg(long, default_value = "1.0", value_parser = widths())]
+    pub(crate) width: String,
+
+    /// Whose code it is wired like: torchvision's, the authors' own, or the Keras article's
+    #[arg(long, default_value = "torchvision", value_parser = wirings())]
+    pub(crate) wiring: Wiring,
+
+    /// Height and width of the images: one number, or HxW
+    #[arg(long, default_value = "224")]
+    pub(crate) size: Size,
+}
+
+impl NetworkArgs {
+    pub(crate) fn config(&self) -> Result<Config> {
+        Ok(Config::published(&self.width, self.wiring)?)
+    }
+
+    /// The network with random weights.
+    pub(crate) fn network(&self, isa: kernels::Isa) -> Result<Network> {
+        let config = self.config()?;
+        Ok(Network::new(&config, &Synthetic::new(&config)?, isa)?)
+    }
+
+    pub(crate) fn width(&self) -> f64 {
+        self.width.parse().expect("one of the known widths")
+    }
+}
+
+fn widths() -> PossibleValuesParser {
+    PossibleValuesParser::new(WIDTHS.map(|(name, _)| {
+        let value = PossibleValue::new(name);
+        match name.strip_suffix(".0") {
+            Some(short) => value.alias(short),
+            None => value,
+        }
+    }))
+}
+
+fn wirings() -> impl TypedValueParser<Value = Wiring> {
+    PossibleValuesParser::new(Wiring::ALL.map(Wiring::name)).try_map(|name| name.parse::<Wiring>())
+}
+
+/// Height and width of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) h: usize,
+    pub(crate) w: usize,
+}
+
+/// Longer sides ask for more memory than measurements need.
+const MAX_SIDE: usize = 4096;
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let (h, w) = text.split_once('x').unwrap_or((text, text));
+        let side = |digits: &str| {
+            let sides = Images::MIN_SIDE..=MAX_SIDE;
+            digits.parse().ok().filter(|n| sides.contains(n)).ok_or_else(|| {
+                format!("expected N or HxW with numbers from {} to {MAX_SIDE}", Images::MIN_SIDE)
+            })
+        };
+        Ok(Self { h: side(h)?, w: side(w)? })
+    }
+}
+
+impl std::fmt::Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}x{}", self.h, self.w)
+    }
+}
+
+/// As on the command line: a number for squares, else `"HxW"`.
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        if self.h == self.w { serializer.serialize_u64(self.h as u64) } else { serializer.collect_str(self) }
+    }
+}
+
+/// How a measurement runs.
+#[derive(clap::Args, Clone)]
+pub(crate) struct RunArgs {
+    /// Images of a batch
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) batch: u32,
+
+    /// Measure for about this long
+    #[arg(long, default_value = "2", value_parser = seconds)]
+    pub(crate) seconds: f64,
+
+    /// Bind each thread to a processor of its own: `0,2` or `4-7`
+    #[arg(long, value_name = "CPUS", value_parser = cpus)]
+    pub(crate) pin: Option<Cpus>,
+
+    /// Write JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Numbers of processors.
+pub(crate) type Cpus = std::sync::Arc<[usize]>;
+
+fn seconds(text: &str) -> std::result::Result<f64, String> {
+    let seconds = text.parse().ok().filter(|s: &f64| *s > 0.0 && *s <= 3600.0);
+    seconds.ok_or_else(|| "expected a number of seconds above 0, at most 3600".to_owned())
+}
+
+fn cpus(text: &str) -> std::result::Result<Cpus, String> {
+    let number = |digits: &str| digits.parse().ok().filter(|n: &usize| *n < 4096);
+    let mut cpus = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (Some(first), Some(last)) = (number(first), number(last)) else {
+            return Err("expected numbers of processors, as in `0,2` or `4-7`".to_owned());
+        };
+        cpus.extend(first..=last);
+    }
+    Ok(cpus.into())
+}
+
+/// A batch of images to measure with: random numbers in [-2, 2), as normalised photos have them. Zeros could be
+/// faster than photos.
+pub(crate) struct Batch {
+    data: Vec<f32>,
+    n: usize,
+    size: Size,
+}
+
+impl Batch {
+    pub(crate) fn new(n: u32, size: Size) -> Result<Self> {
+        // 2 GiB; one image of the largest size fits many times.
+        const MAX_NUMBERS: usize = 1 << 29;
+        let n = n as usize;
+        let numbers = n * 3 * size.h * size.w;
+        if numbers > MAX_NUMBERS {
+            return Err(Failure::Usage(format!("{n} images of {size} would need more than 2 GiB")));
+        }
+        let mut state = 0x9E37_79B9u32;
+        let random = || {
+            // xorshift32
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            (state >> 8) as f32 / (1 << 22) as f32 - 2.0
+        };
+        Ok(Self { data: std::iter::repeat_with(random).take(numbers).collect(), n, size })
+    }
+
+    pub(crate) fn images(&self) -> Images<'_> {
+        Images::nchw(&self.data, self.n, self.size.h, self.size.w)
+    }
+
+    /// Each image as a batch of its own.
+    pub(crate) fn one_by_one(&self) -> impl Iterator<Item = Images<'_>> {
+        let Size { h, w } = self.size;
+        self.data.chunks_exact(3 * h * w).map(move |image| Images::nchw(image, 1, h, w))
+    }
+}

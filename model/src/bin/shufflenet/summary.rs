@@ -1,0 +1,77 @@
+//! `shufflenet summary`: what a network is made of.
+
+use crate::Context;
+use crate::failure::Result;
+use crate::options::NetworkArgs;
+use crate::table::{Columns, grouped, shape};
+use model::{Config, Kind, Synthetic, Weights};
+use std::io::Write;
+
+/// List the layers of a network and what they cost
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  shufflenet summary --width 0.5 --wiring megvii
+  shufflenet summary --size 320
+
+params     what training changes: running means and variances are not counted
+macs       multiply-adds of convolutions and the fully connected layer, as the paper counts FLOPs
+mac_bytes  memory access cost (the paper's MAC) in bytes: inputs, outputs and weights, each touched once")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    network: NetworkArgs,
+}
+
+pub(crate) fn run(context: &Context, args: &Args, out: &mut dyn Write) -> Result {
+    let network = args.network.network(context.isa)?;
+    let size = args.network.size;
+    let mut table = Columns::new(3, &["layer", "kind", "output", "params", "macs", "mac_bytes"]);
+    let mut params = params(network.config())?.into_iter();
+    let mut total = [0; 3];
+    let mut part = "";
+    for (layer, cost) in network.layers().iter().zip(network.costs(size.h, size.w)) {
+        let stage = layer.name.split('.').next().unwrap_or_default();
+        if part != stage && [part, stage].iter().any(|name| name.starts_with("stage")) {
+            table.gap();
+        }
+        part = stage;
+        let kind = match layer.kind {
+            Kind::Depthwise | Kind::MaxPool => {
+                format!("{} {}x{}/{}", layer.kind.name(), layer.kernel, layer.kernel, layer.stride)
+            }
+            kind => kind.name().to_owned(),
+        };
+        let weighted = !matches!(layer.kind, Kind::MaxPool | Kind::GlobalPool);
+        let params = if weighted { params.next().unwrap_or_default() } else { 0 };
+        let numbers = [params, cost.macs, cost.mac_bytes];
+        for (sum, number) in total.iter_mut().zip(numbers) {
+            *sum += number;
+        }
+        let [params, macs, mac_bytes] = numbers.map(grouped);
+        table.row([layer.name.clone(), kind, shape(cost.output), params, macs, mac_bytes]);
+    }
+    table.gap();
+    let [params, macs, mac_bytes] = total.map(grouped);
+    table.row(["total".into(), String::new(), String::new(), params, macs, mac_bytes]);
+    writeln!(out, "{}, images of {size}\n\n{table}", network.config())?;
+    Ok(())
+}
+
+/// Trained numbers of every layer that has weights, in the order in which they run.
+fn params(config: &Config) -> Result<Vec<usize>> {
+    let tensors = Synthetic::new(config)?;
+    let mut layers = Vec::new();
+    let mut sum = 0;
+    for name in tensors.names() {
+        let shape = tensors.shape(&name).unwrap_or_default();
+        let statistics = ["running_mean", "running_var", "moving_mean:0", "moving_variance:0"];
+        if !statistics.iter().any(|end| name.ends_with(end)) {
+            sum += shape.iter().product::<usize>();
+        }
+        // A layer's tensors end with its weights, the only one of several dimensions.
+        if shape.len() > 1 {
+            layers.push(std::mem::take(&mut sum));
+        }
+    }
+    Ok(layers)
+}

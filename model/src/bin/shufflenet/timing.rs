@@ -1,0 +1,86 @@
+//! Measuring fairly: every round takes one sample of each thing, so that what a slow phase of the machine costs it
+//! costs all of them.
+
+use kernels::{Isa, Parallel};
+use std::time::{Duration, Instant};
+
+/// What the multiply-add units can do, measured in between.
+pub(crate) struct Peak {
+    isa: Isa,
+    threads: usize,
+    /// Rounds of a burst.
+    rounds: usize,
+    /// The most FLOP per second that were seen.
+    best: f64,
+}
+
+impl Peak {
+    /// For `isa` on all threads of `parallel`, in whose pool the caller stands.
+    pub(crate) fn new(isa: Isa, parallel: &dyn Parallel) -> Self {
+        // Long enough for the clock and for other threads to wake up, short beside a network.
+        const BURST: Duration = Duration::from_micros(150);
+        let mut rounds = 64;
+        loop {
+            let start = Instant::now();
+            isa.fma_burst(rounds);
+            if start.elapsed() >= BURST {
+                break;
+            }
+            rounds *= 2;
+        }
+        Self { isa, threads: parallel.threads(), rounds, best: 0.0 }
+    }
+
+    /// One burst on all threads at once.
+    pub(crate) fn sample(&mut self) {
+        let burst = || {
+            let start = Instant::now();
+            let flops = self.isa.fma_burst(self.rounds);
+            flops as f64 / start.elapsed().as_secs_f64()
+        };
+        let rate = if self.threads == 1 { burst() } else { rayon::broadcast(|_| burst()).iter().sum() };
+        self.best = self.best.max(rate);
+    }
+
+    /// FLOP per second.
+    pub(crate) fn flops(&self) -> f64 {
+        self.best
+    }
+}
+
+/// Calls `round` until `seconds` are over and it was called at least [`MIN_ROUNDS`] times; what it does before that, for
+/// a fifth of the time, does not count. The argument says whether it counts.
+pub(crate) fn rounds(seconds: f64, mut round: impl FnMut(bool)) {
+    const MIN_ROUNDS: usize = 10;
+    let start = Instant::now();
+    let mut warm = 0;
+    while warm < 2 || start.elapsed().as_secs_f64() < seconds / 5.0 {
+        round(false);
+        warm += 1;
+    }
+    let start = Instant::now();
+    let mut counted = 0;
+    while counted < MIN_ROUNDS || start.elapsed().as_secs_f64() < seconds {
+        round(true);
+        counted += 1;
+    }
+}
+
+/// Seconds that `work` takes.
+pub(crate) fn time(work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64()
+}
+
+/// The `q`-quantile of sorted samples, interpolated between neighbours.
+pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
+    let at = q * (sorted.len() - 1) as f64;
+    let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+    below + (above - below) * at.fract()
+}
+
+/// Rounds to five digits behind the point: nanoseconds and finer are noise.
+pub(crate) fn tidy(value: f64) -> f64 {
+    (value * 1e5).round() / 1e5
+}
