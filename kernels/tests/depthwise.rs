@@ -159,7 +159,7 @@ fn nan_and_infinity_follow_the_formula() {
     for activation in [Activation::None, Activation::Relu, Activation::Relu6] {
         for window in windows(|_| Padding::Same) {
             let epilogue = Epilogue { activation, ..Epilogue::default() };
-            for poison in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            for poison in POISONS {
                 Problem { epilogue, ..Problem::new(19, 9, 9, window) }
                     .check_with(|src, _| src.data[81 * 17 + 40] = poison);
             }

@@ -2,7 +2,7 @@
 //! runs that every operator must pass.
 //!
 //! Data are made from a seed, so that a failure is told by a short line and shrinks by its shape.
-#![allow(dead_code, reason = "every test file uses a part of it")]
+#![allow(dead_code, unused_macros, unused_imports, reason = "every test file uses a part of it")]
 
 use kernels::reference::{self, Planar, Window};
 use kernels::{Activation, BLOCK, BatchNorm, ChannelOrder, Isa, Padding, Parallel, Serial, Shape, Tensor};
@@ -81,6 +81,22 @@ impl Data {
         order.slots().iter().for_each(|&slot| named[slot as usize] = true);
         Planar::from_fn(shape, |c, _, _| if named[c] { f64::from(self.one(rng)) } else { f64::NAN })
     }
+}
+
+pub(crate) const POISONS: [f64; 3] = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+
+/// Now and then something that is not a number.
+pub(crate) fn any_poison() -> impl Strategy<Value = Option<f64>> {
+    prop_oneof![3 => Just(None), 1 => prop::sample::select(&POISONS[..]).prop_map(Some)]
+}
+
+/// `image` with `poison` somewhere.
+pub(crate) fn poisoned(mut image: Planar, poison: Option<f64>, rng: &mut Random) -> Planar {
+    if let Some(poison) = poison {
+        let i = rng.below(image.data.len());
+        image.data[i] = poison;
+    }
+    image
 }
 
 pub(crate) fn any_data() -> impl Strategy<Value = Data> {
@@ -322,7 +338,7 @@ impl Expected {
             let both_nan = found.is_nan() && expected.is_nan();
             let found = f64::from(found);
             assert!(
-                found == expected || both_nan || (found - expected).abs() <= bound,
+                found == expected || both_nan || expected.is_finite() && (found - expected).abs() <= bound,
                 "{context}: first difference at {}: expected {expected} within {bound}, found {found}",
                 place(i, shape)
             );
@@ -507,21 +523,26 @@ pub(crate) fn check_runs(
     kernels::layout::to_nchw(aligned.view(), order, &mut found);
     assert_same_bits(&bits, &found, logical, format_args!("into aligned memory: {context}"));
 
-    let check_threads = |name: &str, threads: usize, start: &dyn Fn(ViewMut<'_>)| {
+    let fresh = |parallel: &dyn Parallel| {
         let mut dst = Framed::new(shape, frame);
-        start(dst.view_mut());
-        dst.assert_intact(format_args!("{threads} {name} threads: {context}"));
-        let found = dst.read(order);
-        assert_same_bits(&bits, &found, logical, format_args!("{threads} {name} threads: {context}"));
+        run(parallel, dst.view_mut());
+        dst
     };
+    on_threads(fresh, |dst, threads| {
+        dst.assert_intact(format_args!("{threads}: {context}"));
+        assert_same_bits(&bits, &dst.read(order), logical, format_args!("{threads}: {context}"));
+    });
+}
+
+/// Runs with every number of threads, on rayon's pools and in reverse order, and hands on what comes of it.
+pub(crate) fn on_threads<T: Send>(run: impl Fn(&dyn Parallel) -> T + Sync, check: impl Fn(T, Arguments<'_>)) {
     for threads in [1, 2, 3, 8, 64] {
-        check_threads("reversed", threads, &|dst| run(&Reverse(threads), dst));
+        check(run(&Reverse(threads)), format_args!("{threads} threads in reverse order"));
     }
     #[cfg(feature = "parallel")]
     for pool in pools() {
-        check_threads("rayon", pool.current_num_threads(), &|dst| {
-            pool.install(|| run(&kernels::Rayon, dst));
-        });
+        let threads = pool.current_num_threads();
+        check(pool.install(|| run(&kernels::Rayon)), format_args!("{threads} threads of rayon"));
     }
 }
 

@@ -1,0 +1,67 @@
+//! Into the blocked layout and out of it, by the formula of [`kernels::View`].
+#![cfg(feature = "std")]
+
+mod common;
+
+use common::*;
+use kernels::{ChannelOrder, Shape, Tensor, layout};
+use proptest::prelude::*;
+
+/// The same image, interleaved.
+fn interleaved(planar: &[f32], shape: Shape) -> Vec<f32> {
+    let Shape { c, h, w } = shape;
+    (0..h * w * c).map(|i| planar[i % c * h * w + i / c]).collect()
+}
+
+fn check(shape: Shape, frame: Frame, seed: u64) {
+    let rng = &mut Random::new(seed);
+    let planar = Data::Reals.many(shape.c * shape.pixels(), rng);
+    let nhwc = interleaved(&planar, shape);
+    let identity = ChannelOrder::identity(shape.c);
+    let context = format!("{shape}, {frame:?}");
+
+    // In: by `Framed`'s own formula.
+    let mut dst = Framed::new(shape, frame);
+    layout::from_nchw(&planar, dst.view_mut());
+    dst.assert_intact(format_args!("from_nchw: {context}"));
+    assert_eq!(dst.read(&identity), planar, "from_nchw: {context}");
+    let mut dst = Framed::new(shape, frame);
+    layout::from_nhwc(&nhwc, dst.view_mut());
+    dst.assert_intact(format_args!("from_nhwc: {context}"));
+    assert_eq!(dst.read(&identity), planar, "from_nhwc: {context}");
+
+    // Out, through orders of fewer, more and repeated channels.
+    for order in [identity, Order::Permuted.of(shape.c, rng), Order::Repeated.of(shape.c, rng)] {
+        let order = order.range(rng.below(shape.c)..shape.c).unwrap();
+        let expected = dst.read(&order);
+        let mut found = vec![0.0; expected.len()];
+        layout::to_nchw(dst.view(), &order, &mut found);
+        assert_eq!(found, expected, "to_nchw: {context}, {order:?}");
+        layout::to_nhwc(dst.view(), &order, &mut found);
+        let expected = interleaved(&expected, Shape { c: order.channels(), ..shape });
+        assert_eq!(found, expected, "to_nhwc: {context}, {order:?}");
+    }
+
+    // Owned.
+    let tensor = Tensor::from_nchw(&planar, shape).unwrap();
+    assert_eq!(tensor.shape(), shape);
+    assert_eq!(tensor.to_nchw(), planar, "Tensor: {context}");
+    assert_eq!(Tensor::from_nhwc(&nhwc, shape).unwrap().to_nchw(), planar, "Tensor: {context}");
+}
+
+proptest! {
+    #![proptest_config(cases(200))]
+    #[test]
+    fn there_and_back(
+        (c, h, w) in (any_channels(), 1..=12usize, 1..=12usize), frame in any_frame(), seed in any::<u64>(),
+    ) {
+        check(Shape::new(c, h, w), frame, seed);
+    }
+}
+
+#[test]
+fn every_channel_count() {
+    for c in CHANNELS {
+        check(Shape::new(c, 1 + c % 3, 3), Frame::WIDE, c as u64);
+    }
+}
