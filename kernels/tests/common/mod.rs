@@ -278,7 +278,10 @@ impl Framed {
     /// The layout, written once more.
     fn index(&self, c: usize, y: usize, x: usize) -> usize {
         let pixel = (y + self.rows.start) * self.outer.w + x;
-        self.at + (c / 16 + self.blocks.start) * 16 * (self.outer.h * self.outer.w | 1) + pixel * 16 + c % 16
+        self.at
+            + (c / 16 + self.blocks.start) * 16 * ((self.outer.h * self.outer.w) | 1)
+            + pixel * 16
+            + c % 16
     }
 
     pub(crate) fn view(&self) -> View<'_> {
