@@ -74,7 +74,7 @@ impl ChannelOrder {
     /// # Panics
     /// Where a slot would not fit 32 bits.
     pub fn after_blocks(&self, blocks: usize) -> Self {
-        let by = u32::try_from(blocks * BLOCK).expect("fewer than 2^32 slots");
+        let by = u32::try_from(blocks.saturating_mul(BLOCK)).expect("fewer than 2^32 slots");
         let slots =
             self.slots.iter().map(|slot| slot.checked_add(by).expect("fewer than 2^32 slots")).collect();
         Self { slots }
