@@ -29,7 +29,7 @@ impl Padding {
     pub(crate) fn rows(self, ih: usize, kernel: usize, stride: usize) -> Option<(usize, usize)> {
         match self {
             Self::Sides { top, bottom, .. } => sides(ih, top, bottom, kernel, stride),
-            Self::Same => Some(same(ih, kernel, stride)),
+            Self::Same => same(ih, kernel, stride),
         }
     }
 
@@ -37,7 +37,7 @@ impl Padding {
     pub(crate) fn columns(self, iw: usize, kernel: usize, stride: usize) -> Option<(usize, usize)> {
         match self {
             Self::Sides { left, right, .. } => sides(iw, left, right, kernel, stride),
-            Self::Same => Some(same(iw, kernel, stride)),
+            Self::Same => same(iw, kernel, stride),
         }
     }
 
@@ -55,8 +55,8 @@ fn sides(len: usize, before: usize, after: usize, kernel: usize, stride: usize) 
     Some((before, room / stride + 1))
 }
 
-fn same(len: usize, kernel: usize, stride: usize) -> (usize, usize) {
+fn same(len: usize, kernel: usize, stride: usize) -> Option<(usize, usize)> {
     let out = len.div_ceil(stride);
-    let total = ((out - 1) * stride + kernel).saturating_sub(len);
-    (total / 2, out)
+    let total = (out.checked_sub(1)? * stride + kernel).saturating_sub(len);
+    Some((total / 2, out))
 }
