@@ -167,7 +167,7 @@ fn tensors_refuse() {
         refused(ViewMut::new(&mut [], shape), &sentence);
         refused(Tensor::from_nchw(&[], shape), &sentence);
         refused(Tensor::from_nhwc(&[], shape), &sentence);
-        assert_panics(&sentence, || drop(Tensor::zeros(shape)));
+        assert_panics(&sentence, || Tensor::zeros(shape));
     }
     let large = usize::MAX;
     for (c, h, w) in [(large, 1, 1), (1, large, 1), (1, large, large), (16, large / 64, 1)] {
@@ -176,7 +176,7 @@ fn tensors_refuse() {
         refused(ViewMut::new(&mut data, shape), &sentence);
         refused(Tensor::from_nchw(&[], shape), &sentence);
         refused(Tensor::from_nhwc(&[], shape), &sentence);
-        assert_panics(&sentence, || drop(Tensor::zeros(shape)));
+        assert_panics(&sentence, || Tensor::zeros(shape));
     }
     let shape = Shape::new(17, 1, 1);
     for len in [0, 17, 31] {
@@ -287,8 +287,8 @@ fn empty_images_panic() {
         let convolution = Convolution::builder(1, 1, 3, 1).padding(padding).build(&[1.0; 9]).unwrap();
         for (h, w) in [(0, 3), (3, 0)] {
             let sentence = format!("a {h}x{w} image is smaller than the kernel, 3");
-            assert_panics(&sentence, || drop(depthwise.output_shape(h, w)));
-            assert_panics(&sentence, || drop(convolution.output_shape(h, w)));
+            assert_panics(&sentence, || depthwise.output_shape(h, w));
+            assert_panics(&sentence, || convolution.output_shape(h, w));
         }
     }
 }
@@ -306,8 +306,8 @@ fn pools_panic() {
         assert_panics(&sentence, || average.run(src.view(), tensor(c, h, w).view_mut()));
     }
     let sentence = "17x2x7 is smaller than the window, 3";
-    assert_panics(sentence, || drop(max.output_shape(Shape::new(17, 2, 7))));
-    assert_panics(sentence, || drop(average.output_shape(Shape::new(17, 2, 7))));
+    assert_panics(sentence, || max.output_shape(Shape::new(17, 2, 7)));
+    assert_panics(sentence, || average.output_shape(Shape::new(17, 2, 7)));
     for len in [16, 18] {
         assert_panics(&format!("global average of 17x5x7 into {len} elements"), || {
             global_average(isa, src.view(), &mut vec![0.0; len]);
@@ -378,17 +378,17 @@ fn views_panic() {
     let mut tensor = tensor(33, 4, 5);
     for range in [0..0, 2..2, 0..4, 3..4] {
         let sentence = format!("blocks {range:?} of a tensor of 3 blocks");
-        assert_panics(&sentence, || drop(tensor.view().blocks(range.clone())));
-        assert_panics(&sentence, || drop(tensor.view_mut().blocks(range.clone())));
+        assert_panics(&sentence, || tensor.view().blocks(range.clone()));
+        assert_panics(&sentence, || tensor.view_mut().blocks(range.clone()));
     }
     for range in [0..0, 3..3, 0..5, 4..5] {
         let sentence = format!("rows {range:?} of a tensor of 4 rows");
-        assert_panics(&sentence, || drop(tensor.view().rows(range.clone())));
-        assert_panics(&sentence, || drop(tensor.view_mut().rows(range.clone())));
+        assert_panics(&sentence, || tensor.view().rows(range.clone()));
+        assert_panics(&sentence, || tensor.view_mut().rows(range.clone()));
     }
     for (at, range) in [(0, "0..0"), (3, "3..3"), (4, "0..4")] {
         let sentence = format!("blocks {range} of a tensor of 3 blocks");
-        assert_panics(&sentence, || drop(tensor.view_mut().split_at_block(at)));
+        assert_panics(&sentence, || tensor.view_mut().split_at_block(at));
     }
     for (c, y, x) in [(33, 0, 0), (0, 4, 0), (0, 0, 5)] {
         assert_panics("position outside 33x4x5", || {
@@ -399,10 +399,10 @@ fn views_panic() {
 
 #[test]
 fn orders_panic() {
-    assert_panics("fewer than 2^32 channels", || drop(ChannelOrder::identity(1 << 32)));
-    assert_panics("fewer than 2^32 slots", || drop(ChannelOrder::identity(4).after_blocks(1 << 28)));
-    assert_panics("fewer than 2^32 slots", || drop(ChannelOrder::identity(4).after_blocks(1 << 60)));
-    assert_panics("fewer than 2^32 slots", || drop(order(&[u32::MAX]).after_blocks(1)));
+    assert_panics("fewer than 2^32 channels", || ChannelOrder::identity(1 << 32));
+    assert_panics("fewer than 2^32 slots", || ChannelOrder::identity(4).after_blocks(1 << 28));
+    assert_panics("fewer than 2^32 slots", || ChannelOrder::identity(4).after_blocks(1 << 60));
+    assert_panics("fewer than 2^32 slots", || order(&[u32::MAX]).after_blocks(1));
     assert_panics("index out of bounds", || {
         ChannelOrder::identity(4).slot(4);
     });

@@ -562,8 +562,8 @@ pub(crate) fn isas() -> Vec<Isa> {
 }
 
 /// Fails where `run` does not panic with a message that contains `sentence`.
-pub(crate) fn assert_panics(sentence: &str, run: impl FnOnce()) {
-    let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run))
+pub(crate) fn assert_panics<T>(sentence: &str, run: impl FnOnce() -> T) {
+    let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(run())))
         .expect_err(&format!("no panic, expected one with {sentence:?}"));
     let message = payload
         .downcast_ref::<String>()
