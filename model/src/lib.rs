@@ -4,9 +4,15 @@
 pub mod atomic_file;
 mod config;
 mod error;
+#[cfg(feature = "fetch")]
+pub mod fetch;
+pub mod labels;
 mod layers;
 mod network;
+pub mod npy;
 mod plan;
+pub mod preprocess;
+mod resize;
 mod source;
 mod unit;
 pub mod weights;

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes the small files that model/tests/weights.rs and model/tests/images.rs read.
+"""Writes the small files that model/tests/{weights,images,arrays,hostile_files}.rs read.
 
-    pip install torch==2.15.0 safetensors==0.8.0 tf_keras==2.21.0 tensorflow==2.21.0 \
-                h5py==3.14.0 numpy==2.4.6 pillow==13.0.0
-    python make_fixtures.py            # in this folder; overwrites weights/ and images/
+    pip install torch==2.15.0 torchvision==0.29.2 safetensors==0.8.0 tf_keras==2.21.0 \
+                tensorflow==2.21.0 h5py==3.14.0 numpy==2.4.6 pillow==13.0.0
+    python make_fixtures.py            # overwrites weights/, images/ and arrays/ beside this file
 
 Every weight is `ramp(k, shape)`: element i (counted in C order) of tensor k is k + i / 4. The tests
 compute the same, so that the files hold layouts and not numbers anybody has to trust.
@@ -145,7 +145,137 @@ def keras_files(out):
         g["self"] = g
 
 
+def pixels(width, height):
+    """An RGB picture by formula: smooth in red, stripes in green, noise in blue."""
+    import numpy as np
+
+    y, x = np.mgrid[0:height, 0:width].astype(np.uint64)
+    noise = ((x * 2654435761 + y * 40503) & 0xFFFFFFFF) >> 24
+    return np.stack([(3 * x + 2 * y) % 256, (x // 3 + y // 5) % 2 * 255, noise], axis=-1).astype(np.uint8)
+
+
+def fnv(data):
+    """64-bit FNV-1a."""
+    value = 0xCBF29CE484222325
+    for byte in data:
+        value = (value ^ byte) * 0x100000001B3 % 2**64
+    return value
+
+
+def preprocessed(out):
+    """Hashes of what torchvision makes of the pictures: the cropped bytes, and the normalised floats."""
+    import torchvision.transforms.functional as F
+    from PIL import Image
+    from torchvision.transforms._presets import ImageClassification
+
+    with open(out / "preprocessed.txt", "w") as f:
+        f.write("# width height resize crop: FNV-1a of the cropped RGB bytes, and of the normalised f32 planes\n")
+        for width, height, resize, crop in [
+            (640, 480, 256, 224), (480, 640, 256, 224), (640, 480, 232, 224), (500, 375, 256, 224),
+            (256, 256, 256, 224), (224, 224, 256, 224), (257, 301, 256, 224), (97, 61, 256, 224),
+            (300, 1200, 256, 224), (300, 601, 256, 224), (1200, 300, 256, 224), (3, 2, 256, 224),
+            (1, 1, 256, 224), (1, 40, 256, 224), (40, 1, 256, 224), (100, 80, 33, 32), (101, 80, 33, 32),
+            (50, 40, 20, 32), (51, 40, 21, 32), (60, 20, 24, 32), (33, 90, 31, 37),
+        ]:
+            image = Image.fromarray(pixels(width, height))
+            cropped = F.center_crop(F.resize(image, resize, antialias=True), crop)
+            floats = ImageClassification(crop_size=crop, resize_size=resize)(image).numpy()
+            f.write(f"{width} {height} {resize} {crop} {fnv(cropped.tobytes()):016x} {fnv(floats.tobytes()):016x}\n")
+
+
+def pictures(out):
+    """Files of every colour type, each with a .rgb file of the pixels that Pillow reads from it."""
+    import struct
+    import zlib
+
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    rgb = pixels(23, 14)
+    image = Image.fromarray(rgb)
+    gray = image.convert("L")
+    alpha = Image.fromarray((np.arange(23 * 14) % 256).astype(np.uint8).reshape(14, 23))
+    rgba = image.copy()
+    rgba.putalpha(alpha)
+    palette = image.quantize(16)
+
+    def save(name, image, **options):
+        image.save(out / name, **options)
+        read = ImageOps.exif_transpose(Image.open(out / name)).convert("RGB")
+        (out / (name + ".rgb")).write_bytes(read.tobytes())
+
+    save("rgb.png", image)
+    save("rgba.png", rgba)
+    save("gray.png", gray)
+    save("gray_alpha.png", rgba.convert("LA"))
+    save("bilevel.png", gray.convert("1"))
+    save("palette.png", palette)
+    save("palette_transparent.png", palette, transparency=3)
+
+    def png16(name, color_type, samples):
+        """Pillow writes no colour of 16 bits, and makes 16-bit gray white. The upper bytes are expected."""
+        height, width, _ = samples.shape
+        rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+        chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)),
+                  (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+        png = b"\x89PNG\r\n\x1a\n" + b"".join(
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            for kind, data in chunks)
+        (out / name).write_bytes(png)
+        upper = (samples >> 8).astype(np.uint8)
+        upper = upper[..., :3] if samples.shape[2] > 2 else np.repeat(upper[..., :1], 3, axis=2)
+        (out / (name + ".rgb")).write_bytes(upper.tobytes())
+
+    low = np.arange(14 * 23 * 4).reshape(14, 23, 4) * 37 % 256
+    wide = np.concatenate([rgb, np.asarray(alpha)[..., None]], axis=2).astype(np.uint16) << 8 | low.astype(np.uint16)
+    png16("gray16.png", 0, wide[..., :1])
+    png16("rgb16.png", 2, wide[..., :3])
+    png16("gray_alpha16.png", 4, wide[..., 2:])
+    png16("rgba16.png", 6, wide)
+
+    # JPEG decoders differ in the last bits; smooth pictures keep it at that.
+    y, x = np.mgrid[0:14, 0:23]
+    smooth = Image.fromarray(np.stack([8 * x, 200 - 9 * y, 60 + 4 * x + 5 * y], axis=-1).astype(np.uint8))
+    save("rgb.jpg", smooth, quality=95)
+    save("progressive.jpg", smooth, quality=95, progressive=True)
+    save("gray.jpg", smooth.convert("L"), quality=95)
+    save("cmyk.jpg", smooth.convert("CMYK"), quality=95)
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        save(f"orientation{orientation}.jpg", smooth, quality=95, subsampling=0, exif=exif)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save("orientation6.png", image, exif=exif)
+
+    # A megabyte of zeros, compressed: 65500 x 65500 pixels.
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 65500, 65500, 8, 2, 0, 0, 0)),
+              (b"IDAT", zlib.compress(bytes(1 << 20))), (b"IEND", b"")]
+    (out / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks))
+
+
+def arrays(out):
+    import numpy as np
+
+    np.save(out / "ramp.npy", ramp(1, (2, 3)))
+    np.save(out / "scalar.npy", ramp(1, (1,)).reshape(()))
+    np.save(out / "vector.npy", ramp(1, (5,)))
+    np.save(out / "empty.npy", ramp(1, (0, 3)))
+    for version in (2, 3):
+        with open(out / f"version{version}.npy", "wb") as f:
+            np.lib.format.write_array(f, ramp(1, (2, 3)), version=(version, 0))
+    np.save(out / "fortran.npy", np.asfortranarray(ramp(1, (2, 3))))
+    np.save(out / "double.npy", ramp(1, (2, 3)).astype(np.float64))
+    np.save(out / "big_endian.npy", ramp(1, (2, 3)).astype(">f4"))
+    np.save(out / "structured.npy", np.zeros(2, dtype=[("a", "<f4")]))
+
+
 if __name__ == "__main__":
+    for folder, make in [("images", preprocessed), ("images", pictures), ("arrays", arrays)]:
+        (HERE / folder).mkdir(exist_ok=True)
+        make(HERE / folder)
     weights = HERE / "weights"
     weights.mkdir(exist_ok=True)
     torch_files(weights)

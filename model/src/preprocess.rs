@@ -1,0 +1,262 @@
+//! From a picture to a network's input.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), model::preprocess::PictureError> {
+//! use model::preprocess::{Picture, Recipe};
+//! let picture = Picture::open("dog.jpg".as_ref())?;
+//! let input: Vec<f32> = Recipe::torchvision(256).apply(&picture); // 1 x 3 x 224 x 224
+//! # Ok(()) }
+//! ```
+
+use crate::resize::{self, Axis};
+use std::fmt;
+
+/// An 8-bit RGB picture, rows from the top.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    width: usize,
+    height: usize,
+    pixels: Vec<u8>,
+}
+
+/// Why a picture cannot be used. Displays as one line.
+#[derive(Debug)]
+pub struct PictureError(String);
+
+impl fmt::Display for PictureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for PictureError {}
+
+impl Picture {
+    /// A picture of interleaved RGB samples.
+    pub fn from_rgb(width: usize, height: usize, pixels: Vec<u8>) -> Result<Self, PictureError> {
+        let expected = width.checked_mul(height).and_then(|n| n.checked_mul(3));
+        if expected != Some(pixels.len()) || pixels.is_empty() {
+            return Err(PictureError(format!(
+                "a picture of {width} x {height} pixels from {} bytes of RGB",
+                pixels.len()
+            )));
+        }
+        Ok(Self { width, height, pixels })
+    }
+
+    /// Width in pixels.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Height in pixels.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Interleaved RGB samples, rows from the top.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+}
+
+#[cfg(feature = "image")]
+mod decode {
+    use super::{Picture, PictureError};
+    use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+    use std::io::Cursor;
+    use std::path::Path;
+
+    /// No camera makes a longer side; a decoder must not make room for one before it finds that out.
+    const MAX_SIDE: u32 = 1 << 16;
+
+    /// Bytes that a decoder may hold: a picture of 170 megapixels.
+    const MAX_ALLOC: u64 = 512 << 20;
+
+    impl Picture {
+        /// Reads a JPEG or PNG file; which of them, its content says.
+        ///
+        /// It comes out turned as its EXIF orientation says. As in Pillow's `convert("RGB")`, transparency
+        /// is dropped, and of 16-bit samples the upper half is kept.
+        pub fn open(path: &Path) -> Result<Self, PictureError> {
+            let error = |why: String| PictureError(format!("{}: {why}", path.display()));
+            // A pipe or a device may never end.
+            match std::fs::metadata(path) {
+                Ok(found) if found.is_file() => {}
+                Ok(_) => return Err(error(String::from("not a regular file"))),
+                Err(e) => return Err(error(e.to_string())),
+            }
+            let bytes = std::fs::read(path).map_err(|e| error(e.to_string()))?;
+            Self::decode(&bytes).map_err(|e| error(e.0))
+        }
+
+        /// The same for a file in memory.
+        pub fn decode(bytes: &[u8]) -> Result<Self, PictureError> {
+            let error = |e: &dyn std::fmt::Display| PictureError(e.to_string().replace('\n', " "));
+            let mut reader =
+                ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| error(&e))?;
+            if !matches!(reader.format(), Some(ImageFormat::Jpeg | ImageFormat::Png)) {
+                return Err(PictureError(String::from("neither a JPEG nor a PNG file")));
+            }
+            let mut limits = Limits::default();
+            limits.max_image_width = Some(MAX_SIDE);
+            limits.max_image_height = Some(MAX_SIDE);
+            limits.max_alloc = Some(MAX_ALLOC);
+            reader.limits(limits);
+            let mut decoder = reader.into_decoder().map_err(|e| error(&e))?;
+            if decoder.total_bytes() > MAX_ALLOC {
+                let (width, height) = decoder.dimensions();
+                return Err(PictureError(format!(
+                    "{width} x {height} pixels exceed the limit of {MAX_ALLOC} bytes"
+                )));
+            }
+            let orientation = decoder.orientation().map_err(|e| error(&e))?;
+            let mut image = DynamicImage::from_decoder(decoder).map_err(|e| error(&e))?;
+            image.apply_orientation(orientation);
+            let (width, height) = (image.width() as usize, image.height() as usize);
+            let upper = |sample: &u16| (sample >> 8) as u8;
+            let pixels = match image {
+                DynamicImage::ImageRgb16(image) => image.as_raw().iter().map(upper).collect(),
+                DynamicImage::ImageRgba16(image) => {
+                    image.pixels().flat_map(|p| [p[0], p[1], p[2]]).map(|sample| upper(&sample)).collect()
+                }
+                DynamicImage::ImageLuma16(image) => {
+                    image.as_raw().iter().flat_map(|sample| [upper(sample); 3]).collect()
+                }
+                DynamicImage::ImageLumaA16(image) => image.pixels().flat_map(|p| [upper(&p[0]); 3]).collect(),
+                image => image.into_rgb8().into_raw(),
+            };
+            Self::from_rgb(width, height, pixels)
+        }
+    }
+}
+
+/// Which framework's resizing to follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resizing {
+    /// Pillow's bilinear filter, with antialiasing, bit for bit; the long side rounded down as torchvision
+    /// does.
+    Pillow,
+    /// Bilinear without antialiasing, as OpenCV's `INTER_LINEAR` (to within 1 of 255); the long side
+    /// rounded to the nearest.
+    OpenCv,
+}
+
+/// How a network wants its pictures: short side to `resize`, the middle `crop` x `crop` of that, each
+/// sample as `(sample / divisor - mean) / std`, planes in the order of `channels`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recipe {
+    /// Length that the short side is brought to.
+    pub resize: usize,
+    /// Side of the square that is cut from the middle. Where the resized picture is smaller, black is put
+    /// around it.
+    pub crop: usize,
+    /// How to resize.
+    pub resizing: Resizing,
+    /// What samples are divided by first.
+    pub divisor: f32,
+    /// What is then subtracted, for red, green and blue.
+    pub mean: [f32; 3],
+    /// What is then divided by, for red, green and blue.
+    pub std: [f32; 3],
+    /// The order of the planes: 0 is red, 1 green, 2 blue.
+    pub channels: [usize; 3],
+}
+
+impl Recipe {
+    /// torchvision's `ImageClassification(crop_size=224, resize_size=resize)`. The short side of its
+    /// checkpoints for 0.5x and 1.0x is 256, that of 1.5x and 2.0x is 232.
+    pub fn torchvision(resize: usize) -> Self {
+        Self {
+            resize,
+            crop: 224,
+            resizing: Resizing::Pillow,
+            divisor: 255.0,
+            mean: [0.485, 0.456, 0.406],
+            std: [0.229, 0.224, 0.225],
+            channels: [0, 1, 2],
+        }
+    }
+
+    /// Megvii's: OpenCV's resizing, blue first, 0 to 255 as they are.
+    pub fn megvii() -> Self {
+        Self {
+            resize: 256,
+            crop: 224,
+            resizing: Resizing::OpenCv,
+            divisor: 1.0,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+            channels: [2, 1, 0],
+        }
+    }
+
+    /// For networks trained with the Keras code, which leaves the input open: RGB from 0 to 1, cut out as
+    /// torchvision does. Whoever trained with another scaling sets `divisor`, `mean` and `std`.
+    pub fn keras() -> Self {
+        Self { mean: [0.0; 3], std: [1.0; 3], ..Self::torchvision(256) }
+    }
+
+    /// The network's input: three planes of `crop` x `crop` values.
+    pub fn apply(&self, picture: &Picture) -> Vec<f32> {
+        let cropped = self.crop(picture);
+        let mut input = Vec::with_capacity(cropped.len());
+        for channel in self.channels {
+            let (mean, std) = (self.mean[channel], self.std[channel]);
+            let plane = cropped.as_chunks::<3>().0.iter();
+            input.extend(plane.map(|pixel| (f32::from(pixel[channel]) / self.divisor - mean) / std));
+        }
+        input
+    }
+
+    /// The resized and cropped picture, as the network will see it.
+    pub fn crop(&self, picture: &Picture) -> Vec<u8> {
+        let (width, height) = self.resized(picture);
+        let (x, y) = (Crop::of(width, self.crop), Crop::of(height, self.crop));
+        let axis = |from, to, crop: &Crop| Axis { from, to, window: crop.start..crop.start + crop.len };
+        let window = resize::bilinear(
+            &picture.pixels,
+            &axis(picture.width, width, &x),
+            &axis(picture.height, height, &y),
+            self.resizing == Resizing::Pillow,
+        );
+        if x.len == self.crop && y.len == self.crop {
+            return window;
+        }
+        let mut padded = vec![0; 3 * self.crop * self.crop];
+        let rows = padded.chunks_exact_mut(3 * self.crop).skip(y.before);
+        for (row, window) in rows.zip(window.chunks_exact(3 * x.len)) {
+            row[3 * x.before..3 * (x.before + x.len)].copy_from_slice(window);
+        }
+        padded
+    }
+
+    /// Width and height with the short side brought to `resize`.
+    fn resized(&self, picture: &Picture) -> (usize, usize) {
+        let long = |short: usize, long: usize| match self.resizing {
+            Resizing::Pillow => ((self.resize * long) as f64 / short as f64) as usize,
+            Resizing::OpenCv => (self.resize as f64 / short as f64 * long as f64 + 0.5) as usize,
+        };
+        let (width, height) = (picture.width, picture.height);
+        if width <= height { (self.resize, long(width, height)) } else { (long(height, width), self.resize) }
+    }
+}
+
+/// What a centre crop takes of one axis: `len` from `start` on, after `before` pixels of padding.
+struct Crop {
+    start: usize,
+    len: usize,
+    before: usize,
+}
+
+impl Crop {
+    fn of(from: usize, crop: usize) -> Self {
+        match from.checked_sub(crop) {
+            // Python rounds halves to the even neighbour.
+            Some(excess) => {
+                Self { start: (excess as f64 / 2.0).round_ties_even() as usize, len: crop, before: 0 }
+            }
+            None => Self { start: 0, len: from, before: (crop - from) / 2 },
+        }
+    }
+}
