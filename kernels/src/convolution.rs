@@ -4,11 +4,13 @@ use crate::Activation;
 use crate::backend::Kernels;
 use crate::depthwise::{Target, check_window, window_shape};
 use crate::error::{Error, expect_len, invalid};
-use crate::micro::gemm::{Gemm, PixelStep};
+use crate::micro::gemm::{Gemm, PixelStep, Upcoming};
+use crate::micro::pool::MaxRow;
 use crate::pack::{Common, Width, common_setters, panel_widths};
 use crate::padding::Padding;
 use crate::parallel::{Parallel, Serial};
 use crate::pointwise::part;
+use crate::pool::MaxPool;
 use crate::view::{BLOCK, Buffer, Shape, View, ViewMut};
 use alloc::{format, vec::Vec};
 use core::ops::Range;
@@ -33,7 +35,7 @@ pub struct Convolution {
     padding: Padding,
     activation: Activation,
     panels: Vec<Panel>,
-    /// Per panel: bias, then weights by kh, kw and ic.
+    /// Per panel: bias, then weights by kw, kh and ic: a border column leaves out the first or last of them.
     packed: Buffer,
 }
 
@@ -97,9 +99,10 @@ impl<'a> ConvolutionBuilder<'a> {
                 let o = panel.slot + lane;
                 head[lane] = bias[o];
                 for tap in 0..taps {
+                    let by_column = tap % kernel * kernel + tap / kernel;
                     for i in 0..ic {
                         let weight = f64::from(weights[(o * ic + i) * taps + tap]);
-                        rows[(tap * ic + i) * nr + lane] = (weight * scale[o]) as f32;
+                        rows[(by_column * ic + i) * nr + lane] = (weight * scale[o]) as f32;
                     }
                 }
             }
@@ -171,8 +174,7 @@ impl Convolution {
     pub fn run_with(&self, parallel: &dyn Parallel, src: View<'_>, dst: ViewMut<'_>) {
         let source =
             Source { data: src.data(), shape: src.shape(), planar: false, block_stride: src.block_stride() };
-        let rows = 0..dst.shape().h;
-        self.run_source(parallel, source, dst, rows);
+        self.run_source(parallel, source, dst);
     }
 
     /// Computes `dst` from a planar (channel, row, column) image of `h` x `w`.
@@ -195,8 +197,7 @@ impl Convolution {
         w: usize,
         dst: ViewMut<'_>,
     ) {
-        let rows = 0..dst.shape().h;
-        self.run_source(parallel, self.planar(src, h, w), dst, rows);
+        self.run_source(parallel, self.planar(src, h, w), dst);
     }
 
     fn planar<'a>(&self, src: &'a [f32], h: usize, w: usize) -> Source<'a> {
@@ -205,16 +206,11 @@ impl Convolution {
         Source { data: src, shape, planar: true, block_stride: 0 }
     }
 
-    /// Computes the output rows `rows` into `dst`, whose first row is `rows.start`.
-    fn run_source(&self, parallel: &dyn Parallel, src: Source<'_>, mut dst: ViewMut<'_>, rows: Range<usize>) {
+    fn run_source(&self, parallel: &dyn Parallel, src: Source<'_>, mut dst: ViewMut<'_>) {
         let (from, to) = (src.shape, dst.shape());
         let expected = self.output_shape(from.h, from.w);
         assert!(
-            from.c == self.ic
-                && to.c == self.oc
-                && to.w == expected.w
-                && rows.end <= expected.h
-                && to.h == rows.len(),
+            from.c == self.ic && to == expected,
             "convolution {0}x{0} stride {1} from {2} channels: cannot run from {from} to {to}, which should be {expected}",
             self.kernel,
             self.stride,
@@ -224,102 +220,218 @@ impl Convolution {
         let dst_block_stride = dst.block_stride();
         let target = Target(dst.data_mut().as_mut_ptr());
         // Several parts per thread: rows at the border have fewer taps.
-        let parts = if parallel.threads() <= 1 { 1 } else { rows.len().min(4 * parallel.threads()) };
+        let parts = if parallel.threads() <= 1 { 1 } else { to.h.min(4 * parallel.threads()) };
         parallel.for_each(parts, &|task| {
-            let part = part(rows.len(), parts, task);
-            for y in part {
+            let mut rows = self.rows(src, to.w, dst_block_stride);
+            for y in part(to.h, parts, task) {
                 // SAFETY: the shapes were checked above, and each row belongs to one task.
+                unsafe { rows.compute(y, target.at(y * to.w * BLOCK)) };
+            }
+        });
+    }
+
+    /// Elements of scratch that [`run_planar_pooled`](Self::run_planar_pooled) needs for an image of `h` x `w`: three
+    /// rows per thread.
+    ///
+    /// # Panics
+    /// Where the padded image is smaller than the kernel.
+    pub fn pooled_scratch(&self, parallel: &dyn Parallel, h: usize, w: usize) -> usize {
+        let conv = self.output_shape(h, w);
+        parallel.threads().max(1) * conv.blocks() * 3 * conv.w * BLOCK
+    }
+
+    /// As [`run_planar_with`](Self::run_planar_with) followed by a 3x3 stride-2 `pool`, three rows of the convolution at
+    /// a time, which never leave the cache: the stem of a ShuffleNet.
+    ///
+    /// # Panics
+    /// Where `src` does not hold exactly `ic * h * w` elements, `scratch` is shorter than
+    /// [`pooled_scratch`](Self::pooled_scratch), `pool` has another window, or `dst` is not what it makes of
+    /// [`output_shape`](Self::output_shape).
+    #[expect(clippy::too_many_arguments, reason = "an image, a pool, a scratch and a destination")]
+    pub fn run_planar_pooled(
+        &self,
+        parallel: &dyn Parallel,
+        src: &[f32],
+        h: usize,
+        w: usize,
+        pool: &MaxPool,
+        scratch: &mut [f32],
+        mut dst: ViewMut<'_>,
+    ) {
+        let src = self.planar(src, h, w);
+        let (conv, to) = (self.output_shape(h, w), dst.shape());
+        let (pad_top, pad_left) = pool.pads_3x3_stride_2(conv).expect("the pool is 3x3 with stride 2");
+        assert!(to == pool.output_shape(conv), "pool of {conv} into {to}");
+        let bands = parallel.threads().max(1);
+        let (row, ring) = (conv.w * BLOCK, conv.blocks() * 3 * conv.w * BLOCK);
+        assert!(
+            scratch.len() >= bands * ring,
+            "{} elements of scratch, {} needed",
+            scratch.len(),
+            bands * ring
+        );
+        let (scratch, target) = (Target(scratch.as_mut_ptr()), Target(dst.data_mut().as_mut_ptr()));
+        let dst_block_stride = dst.block_stride();
+        parallel.for_each(bands, &|band| {
+            let mut rows = self.rows(src, conv.w, 3 * row);
+            let mut next = 0;
+            for py in part(to.h, bands, band) {
+                let window = |i: usize| (2 * py + i).saturating_sub(pad_top).min(conv.h - 1);
+                // SAFETY: each band has a ring of three rows per block of its own, and pooled rows of its own; the ring
+                // holds the window's rows, for they are at most three, one after the other.
                 unsafe {
-                    let row = target.at(y * to.w * BLOCK);
-                    self.row(src, rows.start + y, to.w, row, dst_block_stride);
+                    let ring = scratch.at(band * ring);
+                    for y in window(0).max(next)..window(2) + 1 {
+                        rows.compute(y, ring.add(y % 3 * row));
+                        next = y + 1;
+                    }
+                    for block in 0..to.blocks() {
+                        let at = |i: usize| ring.add(block * 3 * row + window(i) % 3 * row).cast_const();
+                        (self.kernels.max_row)(&MaxRow {
+                            rows: [at(0), at(1), at(2)],
+                            iw: conv.w,
+                            dst: target.at(block * dst_block_stride + py * to.w * BLOCK),
+                            ow: to.w,
+                            pad_left,
+                        });
+                    }
                 }
             }
         });
     }
 
-    /// One output row.
-    ///
-    /// # Safety
-    /// `dst` points at the row in the first block of a checked destination that nobody else writes.
-    unsafe fn row(&self, src: Source<'_>, oy: usize, ow: usize, dst: *mut f32, dst_block_stride: usize) {
-        let (kernel, stride, ic) = (self.kernel, self.stride, self.ic);
-        let (pad_top, _) = self.padding.rows(src.shape.h, kernel, stride).expect("checked by output_shape");
-        let (pad_left, _) =
-            self.padding.columns(src.shape.w, kernel, stride).expect("checked by output_shape");
-        // Taps whose row lies inside the image.
-        let y = oy * stride;
-        let (kh0, kh1) = (pad_top.saturating_sub(y), kernel.min(src.shape.h + pad_top - y));
-        // Pixels whose taps all lie inside the image.
-        let inner = pad_left.div_ceil(stride).min(ow);
-        let inner =
-            inner..((src.shape.w + pad_left + stride).saturating_sub(kernel) / stride).clamp(inner, ow);
-        let step = match (src.planar, stride) {
+    fn rows<'a>(&'a self, src: Source<'a>, ow: usize, dst_block_stride: usize) -> Rows<'a> {
+        let step = match (src.planar, self.stride) {
             (false, 1) => PixelStep::Blocked,
             (false, _) => PixelStep::Blocked2,
             (true, 1) => PixelStep::Planar,
             (true, _) => PixelStep::Planar2,
         };
         let gemm = self.kernels.gemm[step as usize];
-        let pixel = src.pixel();
-        let mut offsets = [0u32; KC];
+        Rows { op: self, src, ow, dst_block_stride, gemm, offsets: [0; KC], filled: 0..0 }
+    }
+}
 
-        let mut span = |pixels: Range<usize>, ks: Range<usize>, first: bool, last: bool| {
-            // The first tap of the first pixel; perhaps before the image, where no k in `ks` reaches.
-            let origin = (y as isize - pad_top as isize) * src.shape.w as isize
+/// Computes output rows one by one.
+struct Rows<'a> {
+    op: &'a Convolution,
+    src: Source<'a>,
+    ow: usize,
+    dst_block_stride: usize,
+    gemm: unsafe fn(&Gemm),
+    /// Where each k of `filled` lies, from a pixel's first tap on; the same for every row.
+    offsets: [u32; KC],
+    filled: Range<usize>,
+}
+
+impl Rows<'_> {
+    /// # Safety
+    /// The shapes were checked, and `dst` points at row `oy` in the first block of a destination with blocks
+    /// `dst_block_stride` apart, which nobody else writes.
+    unsafe fn compute(&mut self, oy: usize, dst: *mut f32) {
+        let Convolution { kernel, stride, ic, padding, .. } = *self.op;
+        let shape = self.src.shape;
+        let (pad_top, _) = padding.rows(shape.h, kernel, stride).expect("checked by output_shape");
+        let (pad_left, _) = padding.columns(shape.w, kernel, stride).expect("checked by output_shape");
+        // Taps whose row lies inside the image.
+        let y = oy * stride;
+        let kh = pad_top.saturating_sub(y)..kernel.min(shape.h + pad_top - y);
+        // Pixels whose taps all lie inside the image's columns.
+        let first = pad_left.div_ceil(stride).min(self.ow);
+        let inner =
+            first..((shape.w + pad_left + stride).saturating_sub(kernel) / stride).clamp(first, self.ow);
+        let ow = self.ow;
+        let mut span = |pixels: Range<usize>, kw: Range<usize>| {
+            // The first tap of the first pixel; perhaps before the image, where no tap that is used lies.
+            let origin = (y as isize - pad_top as isize) * shape.w as isize
                 + (pixels.start * stride) as isize
                 - pad_left as isize;
-            for start in ks.clone().step_by(KC) {
-                let k = start..ks.end.min(start + KC);
-                let (mut tap, mut i) = (k.start / ic, k.start % ic);
-                for offset in &mut offsets[..k.len()] {
-                    *offset = (((tap / kernel) * src.shape.w + tap % kernel) * pixel + src.channel(i)) as u32;
-                    i += 1;
-                    if i == ic {
-                        (tap, i) = (tap + 1, 0);
-                    }
-                }
-                for panel in &self.panels {
-                    let nr = panel.width.lanes(self.kernels);
-                    let to =
-                        panel.slot / BLOCK * dst_block_stride + panel.slot % BLOCK + pixels.start * BLOCK;
-                    // SAFETY: every k in `ks` names a tap inside the image for all of `pixels`; `packed` was laid
-                    // out by `build`; the panel's registers lie in `dst`'s blocks.
-                    unsafe {
-                        let packed = self.packed.as_slice().as_ptr().add(panel.at);
-                        gemm(&Gemm {
-                            src: src.data.as_ptr().wrapping_offset(origin * pixel as isize),
-                            offsets: offsets.as_ptr(),
-                            kc: k.len(),
-                            pixels: pixels.len(),
-                            weights: packed.add((1 + k.start) * nr),
-                            bias: packed,
-                            residual: core::ptr::null(),
-                            residual_block_stride: 0,
-                            dst: dst.add(to),
-                            dst_block_stride,
-                            nv: panel.width.nv,
-                            half: panel.width.half,
-                            first: first && k.start == ks.start,
-                            last: last && k.end == ks.end,
-                            activation: self.activation,
-                            prefetch: core::ptr::null(),
-                            prefetch_lines: 0,
-                        });
-                    }
-                }
+            let src = self.src.data.as_ptr().wrapping_offset(origin * self.src.pixel() as isize);
+            let whole = kh.len() == kernel;
+            // Columns of taps lie one after the other; of a column that reaches over the border, a part.
+            let parts = if whole { 1 } else { kw.len() };
+            for part in 0..parts {
+                let ks = if whole {
+                    kw.start * kernel * ic..kw.end * kernel * ic
+                } else {
+                    let column = (kw.start + part) * kernel;
+                    (column + kh.start) * ic..(column + kh.end) * ic
+                };
+                // SAFETY: every k in `ks` names a tap inside the image for all of `pixels`; `dst` is the caller's.
+                unsafe { self.product(src, pixels.clone(), ks, part == 0, part + 1 == parts, dst) };
             }
         };
         if !inner.is_empty() {
-            span(inner.clone(), kh0 * kernel * ic..kh1 * kernel * ic, true, true);
+            span(inner.clone(), 0..kernel);
         }
-        // Border pixels one by one, the taps inside the image row by row.
         for ox in (0..inner.start).chain(inner.end..ow) {
             let x = ox * stride;
-            let (kw0, kw1) =
-                (pad_left.saturating_sub(x), kernel.min((src.shape.w + pad_left).saturating_sub(x)));
-            for kh in kh0..kh1 {
-                let ks = (kh * kernel + kw0) * ic..(kh * kernel + kw1) * ic;
-                span(ox..ox + 1, ks, kh == kh0, kh + 1 == kh1);
+            span(ox..ox + 1, pad_left.saturating_sub(x)..kernel.min((shape.w + pad_left).saturating_sub(x)));
+        }
+    }
+
+    /// The sums over `ks` for a run of pixels; `src` is the first tap of the first.
+    ///
+    /// # Safety
+    /// As `compute`, and every k of `ks` names a tap inside the image.
+    unsafe fn product(
+        &mut self,
+        src: *const f32,
+        pixels: Range<usize>,
+        ks: Range<usize>,
+        first: bool,
+        last: bool,
+        dst: *mut f32,
+    ) {
+        let op = self.op;
+        for start in ks.clone().step_by(KC) {
+            let k = start..ks.end.min(start + KC);
+            if self.filled.start > k.start || self.filled.end < k.end {
+                self.fill(k.start);
+            }
+            for panel in &op.panels {
+                let nr = panel.width.lanes(op.kernels);
+                let to =
+                    panel.slot / BLOCK * self.dst_block_stride + panel.slot % BLOCK + pixels.start * BLOCK;
+                // SAFETY: the caller's for source and destination; `packed` was laid out by `build`, and the panel's
+                // registers lie in the blocks of `dst`.
+                unsafe {
+                    let packed = op.packed.as_slice().as_ptr().add(panel.at);
+                    (self.gemm)(&Gemm {
+                        src,
+                        offsets: self.offsets.as_ptr().add(k.start - self.filled.start),
+                        kc: k.len(),
+                        pixels: pixels.len(),
+                        weights: packed.add((1 + k.start) * nr),
+                        bias: packed,
+                        residual: core::ptr::null(),
+                        residual_block_stride: 0,
+                        dst: dst.add(to),
+                        dst_block_stride: self.dst_block_stride,
+                        nv: panel.width.nv,
+                        half: panel.width.half,
+                        first: first && k.start == ks.start,
+                        last: last && k.end == ks.end,
+                        activation: op.activation,
+                        prefetch: [Upcoming::NOTHING; 2],
+                    });
+                }
+            }
+        }
+    }
+
+    /// Fills the table from `start` on: all of it, where all fits.
+    fn fill(&mut self, start: usize) {
+        let Convolution { kernel, ic, .. } = *self.op;
+        let all = kernel * kernel * ic;
+        self.filled = if all <= KC { 0..all } else { start..all.min(start + KC) };
+        let (mut tap, mut i) = (self.filled.start / ic, self.filled.start % ic);
+        for offset in &mut self.offsets[..self.filled.len()] {
+            let (kw, kh) = (tap / kernel, tap % kernel);
+            *offset = ((kh * self.src.shape.w + kw) * self.src.pixel() + self.src.channel(i)) as u32;
+            i += 1;
+            if i == ic {
+                (tap, i) = (tap + 1, 0);
             }
         }
     }

@@ -4,7 +4,7 @@ use crate::Activation;
 use crate::backend::Kernels;
 use crate::error::{Error, expect_len, invalid};
 use crate::isa::Isa;
-use crate::micro::gemm::{Gemm, PixelStep};
+use crate::micro::gemm::{Gemm, PixelStep, Upcoming};
 use crate::pack::{Common, Width, panel_widths};
 use crate::parallel::{Parallel, Serial};
 use crate::pointwise::part;
@@ -108,7 +108,7 @@ impl Linear {
                 unsafe {
                     let panel = self.packed.as_slice().as_ptr().add(first * (1 + self.ic));
                     let nr = width.lanes(self.kernels);
-                    (self.kernels.gemm[PixelStep::Planar as usize])(&Gemm {
+                    (self.kernels.gemm[PixelStep::Blocked as usize])(&Gemm {
                         src: src.as_ptr(),
                         offsets: self.offsets.as_ptr(),
                         kc: self.ic,
@@ -124,8 +124,7 @@ impl Linear {
                         first: true,
                         last: true,
                         activation: self.activation,
-                        prefetch: core::ptr::null(),
-                        prefetch_lines: 0,
+                        prefetch: [Upcoming::NOTHING; 2],
                     });
                     let wanted = nr.min(self.oc - first);
                     core::ptr::copy_nonoverlapping(sums.as_ptr(), target.at(first), wanted);

@@ -3,7 +3,7 @@
 use crate::Activation;
 use crate::backend::Kernels;
 use crate::error::{Error, expect_len, invalid};
-use crate::micro::gemm::{Gemm, PixelStep};
+use crate::micro::gemm::{Gemm, PixelStep, Upcoming};
 use crate::order::ChannelOrder;
 use crate::pack::{Common, Width, common_setters, panel_widths};
 use crate::parallel::{Parallel, Serial};
@@ -230,6 +230,51 @@ impl Pointwise {
         self.packed.as_slice().len()
     }
 
+    /// Cuts the panels into runs of at least `slots` output slots, whole blocks each; with the first slot of each.
+    pub(crate) fn chunks(&self, slots: usize) -> Vec<(Range<usize>, usize)> {
+        let mut chunks: Vec<(Range<usize>, usize)> = Vec::new();
+        for (index, panel) in self.panels.iter().enumerate() {
+            match chunks.last_mut() {
+                Some((panels, first)) if panel.slot < *first + slots || panel.slot % BLOCK != 0 => {
+                    panels.end = index + 1;
+                }
+                _ => chunks.push((index..index + 1, panel.slot)),
+            }
+        }
+        chunks
+    }
+
+    pub(crate) fn kernels(&self) -> &'static Kernels {
+        self.kernels
+    }
+
+    /// Whether channels are written in order, without gaps.
+    pub(crate) fn is_dense(&self) -> bool {
+        self.dst_slots == self.oc
+    }
+
+    /// Computes the blocks of `chunk` alone, into the first blocks of `dst`, and fetches `after` meanwhile.
+    ///
+    /// # Panics
+    /// Where `dst` is too short or the source does not fit.
+    pub(crate) fn run_chunk(
+        &self,
+        src: View<'_>,
+        chunk: (Range<usize>, usize),
+        dst: &mut [f32],
+        after: Upcoming,
+    ) {
+        let (panels, first) = chunk;
+        let (from, stride) = (src.shape(), src.shape().block_stride());
+        let end = self.panels.get(panels.end).map_or(self.dst_slots, |panel| panel.slot);
+        assert!(from.c >= self.src_slots && dst.len() >= (end - first).div_ceil(BLOCK) * stride);
+        assert!(src.data().len() <= u32::MAX as usize, "a tensor of 2^32 elements or more");
+        let dst = dst.as_mut_ptr().wrapping_sub(first / BLOCK * stride);
+        let job = Job { op: self, src, residual: None, dst_block_stride: stride, dst };
+        // SAFETY: the source's slots and the destination's blocks from `first` on were checked; only they are touched.
+        unsafe { job.run(panels, 0..from.pixels(), after) };
+    }
+
     /// Computes `dst` from `src`, on this thread.
     ///
     /// # Panics
@@ -279,7 +324,7 @@ impl Pointwise {
         let pixels = to.pixels();
         if parallel.threads() <= 1 {
             // SAFETY: shapes were checked above, and `dst` is borrowed for the whole call.
-            unsafe { job.run(0..self.panels.len(), 0..pixels) };
+            unsafe { job.run(0..self.panels.len(), 0..pixels, Upcoming::NOTHING) };
             return;
         }
         let (across, along) = split(parallel.threads(), self.panels.len(), pixels.div_ceil(self.kernels.mr));
@@ -288,7 +333,7 @@ impl Pointwise {
             let tiles = part(pixels.div_ceil(self.kernels.mr), along, task % along);
             let run = (tiles.start * self.kernels.mr).min(pixels)..(tiles.end * self.kernels.mr).min(pixels);
             // SAFETY: as above; tasks write disjoint panels or disjoint pixels.
-            unsafe { job.run(panels, run) };
+            unsafe { job.run(panels, run, Upcoming::NOTHING) };
         });
     }
 }
@@ -326,18 +371,25 @@ unsafe impl Sync for Job<'_> {}
 impl Job<'_> {
     /// # Safety
     /// Shapes were checked by `run_with`, and no one else touches these panels' pixels of `dst`.
-    unsafe fn run(&self, panels: Range<usize>, pixels: Range<usize>) {
+    unsafe fn run(&self, panels: Range<usize>, pixels: Range<usize>, after: Upcoming) {
         let op = self.op;
         let block_stride = self.src.block_stride();
         let mut offsets = [0u32; KC];
         let mut filled = 0..0;
-        for index in panels {
+        for index in panels.clone() {
             let panel = &op.panels[index];
             let nr = panel.width.lanes(op.kernels);
             let block = panel.slot / BLOCK;
-            // Lines of the next panel.
-            let next = op.panels.get(index + 1);
-            let next = next.map_or(0, |next| (1 + next.k.len()) * next.width.lanes(op.kernels) / BLOCK);
+            let next = match op.panels.get(index + 1) {
+                None => Upcoming::NOTHING,
+                Some(next) => Upcoming {
+                    at: op.packed.as_slice()[next.at..].as_ptr(),
+                    lines: (1 + next.k.len()) * next.width.lanes(op.kernels) / BLOCK,
+                },
+            };
+            // This panel's share of what comes after all of them.
+            let lines = part(after.lines, panels.len(), index - panels.start);
+            let also = Upcoming { at: after.at.wrapping_add(lines.start * BLOCK), lines: lines.len() };
             for start in panel.k.clone().step_by(KC) {
                 let k = start..panel.k.end.min(start + KC);
                 if filled != k {
@@ -370,15 +422,14 @@ impl Job<'_> {
                         bias: packed,
                         residual,
                         residual_block_stride,
-                        dst: self.dst.add(to),
+                        dst: self.dst.wrapping_add(to),
                         dst_block_stride: self.dst_block_stride,
                         nv: panel.width.nv,
                         half: panel.width.half,
                         first: k.start == panel.k.start,
                         last: k.end == panel.k.end,
                         activation: op.activation,
-                        prefetch: packed.wrapping_add((1 + panel.k.len()) * nr),
-                        prefetch_lines: if k.end == panel.k.end { next } else { 0 },
+                        prefetch: if k.end == panel.k.end { [next, also] } else { [Upcoming::NOTHING; 2] },
                     });
                 }
             }

@@ -116,6 +116,12 @@ impl MaxPool {
     pub fn run_with(&self, parallel: &dyn Parallel, src: View<'_>, dst: ViewMut<'_>) {
         self.0.run(parallel, self.0.kernels.max_pool, false, src, dst);
     }
+
+    /// The padding around the rows and columns of `from`, if this is the 3x3 stride-2 window.
+    pub(crate) fn pads_3x3_stride_2(&self, from: Shape) -> Option<(usize, usize)> {
+        let Window { kernel: 3, stride: 2, padding, .. } = self.0 else { return None };
+        Some((padding.rows(from.h, 3, 2)?.0, padding.columns(from.w, 3, 2)?.0))
+    }
 }
 
 /// The mean of each window.

@@ -7,7 +7,7 @@
 
 /// One instruction set's vectors of `f32`.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
-    /// A register of [`LANES`](Self::LANES) floats.
+    /// A register of [`LANES`](Self::LANES) floats; zero in every bit is a valid one.
     type F32: Copy;
     /// Sixteen floats, in as many registers as they need.
     type Block: Copy;
@@ -33,6 +33,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn min(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// The greater; NaN where either is.
     fn max_or_nan(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// The greatest; NaN where any is.
+    #[inline(always)]
+    fn max3_or_nan(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32 {
+        self.max_or_nan(self.max_or_nan(a, b), c)
+    }
 
     /// # Safety
     /// `LANES` floats readable at `src`.

@@ -6,30 +6,24 @@ use crate::plan::Plan;
 /// What a layer is, for grouping as in the paper's Figure 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// Dense convolution.
-    Dense,
+    /// Dense 3x3 convolution and max pooling in one.
+    Stem,
     /// 1x1 convolution.
     Pointwise,
     /// Depthwise convolution.
     Depthwise,
-    /// Max pooling.
-    MaxPool,
-    /// Global average pooling.
-    GlobalPool,
-    /// Fully connected.
-    Linear,
+    /// 1x1 convolution, global average pooling and fully connected layer in one.
+    Head,
 }
 
 impl Kind {
     /// A short name.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Dense => "conv3x3",
+            Self::Stem => "stem",
             Self::Pointwise => "conv1x1",
             Self::Depthwise => "depthwise",
-            Self::MaxPool => "max_pool",
-            Self::GlobalPool => "global_pool",
-            Self::Linear => "fc",
+            Self::Head => "head",
         }
     }
 }
@@ -49,6 +43,8 @@ pub struct Layer {
     pub kernel: usize,
     /// Step of its window.
     pub stride: usize,
+    /// Channels between the convolution and the fully connected layer of a head.
+    pub(crate) inner: usize,
     /// Whether it reads the map of the stage before.
     pub(crate) before_stride: bool,
 }
@@ -62,12 +58,7 @@ impl Layer {
         kernel: usize,
         stride: usize,
     ) -> Self {
-        Self { name, kind, ic, oc, kernel, stride, before_stride: false }
-    }
-
-    pub(crate) fn unweighted(name: &str, kind: Kind, channels: usize) -> Self {
-        let (kernel, stride) = if kind == Kind::MaxPool { (3, 2) } else { (1, 1) };
-        Self::convolution(name.to_owned(), kind, channels, channels, kernel, stride)
+        Self { name, kind, ic, oc, kernel, stride, inner: 0, before_stride: false }
     }
 }
 
@@ -105,26 +96,32 @@ impl Network {
             }
             let inside = if stage == 0 { plan.max_pool } else { plan.stages[stage - 1] };
             let (from, to) = match layer.kind {
-                Kind::Dense => ((h, w), (plan.conv1.h, plan.conv1.w)),
-                Kind::MaxPool => ((plan.conv1.h, plan.conv1.w), (plan.max_pool.h, plan.max_pool.w)),
-                Kind::GlobalPool => ((plan.conv5.h, plan.conv5.w), (1, 1)),
-                Kind::Linear => ((1, 1), (1, 1)),
+                Kind::Stem => ((h, w), (plan.max_pool.h, plan.max_pool.w)),
+                Kind::Head => ((inside.h, inside.w), (1, 1)),
                 Kind::Depthwise if layer.stride == 2 => ((map.h, map.w), (inside.h, inside.w)),
                 Kind::Pointwise if layer.before_stride => ((map.h, map.w), (map.h, map.w)),
                 _ => ((inside.h, inside.w), (inside.h, inside.w)),
             };
             let taps = layer.kernel * layer.kernel;
-            let weights = match layer.kind {
-                Kind::Dense | Kind::Pointwise | Kind::Linear => layer.ic * layer.oc * taps,
-                Kind::Depthwise => layer.oc * taps,
-                Kind::MaxPool | Kind::GlobalPool => 0,
+            // Weights, biases, multiply-adds.
+            let (weights, biases, macs) = match layer.kind {
+                Kind::Stem => {
+                    let conv1 = self.conv1.output_shape(h, w);
+                    (layer.ic * layer.oc * taps, layer.oc, layer.ic * layer.oc * taps * conv1.pixels())
+                }
+                Kind::Pointwise => (layer.ic * layer.oc, layer.oc, layer.ic * layer.oc * to.0 * to.1),
+                Kind::Depthwise => (layer.oc * taps, layer.oc, layer.oc * taps * to.0 * to.1),
+                Kind::Head => {
+                    let (conv5, fc) = (layer.ic * layer.inner, layer.inner * layer.oc);
+                    (conv5 + fc, layer.inner + layer.oc, conv5 * from.0 * from.1 + fc)
+                }
             };
             let elements = layer.ic * from.0 * from.1 + layer.oc * to.0 * to.1 + weights;
             costs.push(Cost {
                 input: [layer.ic, from.0, from.1],
                 output: [layer.oc, to.0, to.1],
-                params: weights + if weights > 0 { layer.oc } else { 0 },
-                macs: weights * to.0 * to.1,
+                params: weights + biases,
+                macs,
                 mac_bytes: 4 * elements,
             });
         }

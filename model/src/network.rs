@@ -8,8 +8,7 @@ use crate::source::{Conv, ConvShape, Kernel, Weights};
 use crate::unit::{Inner, Main, Projection, StageOrders, Unit, filled, fresh};
 use crate::wiring::{Part, Site};
 use kernels::{
-    Activation, ChannelOrder, Convolution, Depthwise, Isa, Linear, MaxPool, Parallel, Pointwise, Serial,
-    Shape,
+    Activation, ChannelOrder, Convolution, Depthwise, Head, Isa, MaxPool, Parallel, Pointwise, Serial, Shape,
 };
 
 /// A network with its weights folded, permuted and packed for one instruction set. Shared by threads as it is; what
@@ -21,8 +20,7 @@ pub struct Network {
     pub(crate) conv1: Convolution,
     pub(crate) max_pool: MaxPool,
     pub(crate) stages: Vec<Stage>,
-    pub(crate) conv5: Pointwise,
-    fc: Linear,
+    pub(crate) head: Head,
     layers: Vec<Layer>,
 }
 
@@ -44,7 +42,7 @@ impl Network {
         let mut builder = Builder { config, weights, isa, layers: Vec::new() };
         let [c1, .., c5] = config.stage_channels;
         let conv1 = builder.conv1(c1)?;
-        let max_pool = builder.max_pool(c1)?;
+        let max_pool = builder.max_pool()?;
         let mut x = ChannelOrder::identity(c1);
         let mut stages = Vec::new();
         let mut index = 0;
@@ -54,10 +52,9 @@ impl Network {
             x = order;
         }
         let conv5 = builder.pointwise(Site::Conv5, "conv5".into(), &x, c5, None)?;
-        builder.layers.push(Layer::unweighted("global_pool", Kind::GlobalPool, c5));
-        let fc = builder.fc(c5, config.classes)?;
+        let head = builder.head(conv5, config.classes)?;
         let layers = builder.layers;
-        Ok(Self { config: config.clone(), isa, conv1, max_pool, stages, conv5, fc, layers })
+        Ok(Self { config: config.clone(), isa, conv1, max_pool, stages, head, layers })
     }
 
     /// Recognises what `weights` are and builds that network.
@@ -145,7 +142,8 @@ impl Network {
         let plan = Plan::new(self, images.h, images.w);
         let lanes = parallel.threads().min(images.n).max(1);
         let together = if lanes > 1 { images.n / lanes } else { 0 };
-        workspace.prepare(&plan, lanes, together * classes);
+        let scratch = self.conv1.pooled_scratch(parallel, images.h, images.w);
+        workspace.prepare(&plan, lanes, scratch, together * classes);
         if together > 0 {
             let arenas = workspace.arenas();
             parallel.for_each(lanes, &|lane| {
@@ -181,14 +179,15 @@ impl Network {
     ) {
         images.check();
         let plan = Plan::new(self, images.h, images.w);
-        workspace.prepare(&plan, 1, 0);
+        let scratch = self.conv1.pooled_scratch(parallel, images.h, images.w);
+        workspace.prepare(&plan, 1, scratch, 0);
         let mut run = Run { parallel, layer: 0, after: Some(after) };
         self.forward(&mut run, &plan, images, 0, workspace.arena(0));
     }
 
     /// Table 5, top to bottom.
     fn forward(&self, run: &mut Run<'_>, plan: &Plan, images: Images<'_>, index: usize, arena: &mut Arena) {
-        let Arena { planar, maps, expanded, filtered, mean, logits, .. } = arena;
+        let Arena { planar, maps, expanded, filtered, logits, .. } = arena;
         let (h, w) = (images.h, images.w);
         let image = &images.data[index * 3 * h * w..][..3 * h * w];
         let image = match images.layout {
@@ -208,11 +207,8 @@ impl Network {
         let (mut src, mut dst) = (even, odd);
 
         run.layer(|parallel| {
-            self.conv1.run_planar_with(parallel, image, h, w, fresh(inner.expanded, plan.conv1));
-        });
-        run.layer(|parallel| {
-            let conv1 = filled(inner.expanded, plan.conv1);
-            self.max_pool.run_with(parallel, conv1, fresh(src.as_mut_slice(), plan.max_pool));
+            let dst = fresh(src.as_mut_slice(), plan.max_pool);
+            self.conv1.run_planar_pooled(parallel, image, h, w, &self.max_pool, inner.expanded, dst);
         });
         let mut shape = plan.max_pool;
         for (stage, &map) in self.stages.iter().zip(&plan.stages) {
@@ -225,13 +221,8 @@ impl Network {
             (src, dst) = (dst, src);
         }
         run.layer(|parallel| {
-            let src = filled(src.as_slice(), shape);
-            self.conv5.run_with(parallel, src, None, fresh(inner.expanded, plan.conv5));
-        });
-        let mean = &mut mean.as_mut_slice()[..plan.conv5.c];
-        run.layer(|_| kernels::global_average(self.isa, filled(inner.expanded, plan.conv5), mean));
-        run.layer(|parallel| {
-            self.fc.run_with(parallel, mean, &mut logits.as_mut_slice()[..self.config.classes])
+            let logits = &mut logits.as_mut_slice()[..self.config.classes];
+            self.head.run_with(parallel, filled(src.as_slice(), shape), inner.expanded, logits);
         });
     }
 }
@@ -280,13 +271,12 @@ impl Builder<'_> {
         if let Some(batch_norm) = conv.batch_norm() {
             builder = builder.batch_norm(batch_norm);
         }
-        self.layers.push(Layer::convolution("conv1".into(), Kind::Dense, 3, oc, 3, 2));
+        self.layers.push(Layer::convolution("conv1 + max_pool".into(), Kind::Stem, 3, oc, 3, 2));
         builder.build(&conv.weights).map_err(|source| refused("conv1", source))
     }
 
     /// 3x3 stride 2.
-    fn max_pool(&mut self, channels: usize) -> Result<MaxPool, Error> {
-        self.layers.push(Layer::unweighted("max_pool", Kind::MaxPool, channels));
+    fn max_pool(&mut self) -> Result<MaxPool, Error> {
         let padding = self.config.wiring.padding();
         MaxPool::new(3, 2, padding, self.isa).map_err(|source| refused("max_pool", source))
     }
@@ -412,11 +402,15 @@ impl Builder<'_> {
         Ok(built)
     }
 
-    fn fc(&mut self, ic: usize, classes: usize) -> Result<Linear, Error> {
-        let conv = self.read(Site::Fc, classes, ic, Kernel::Linear)?;
-        self.layers.push(Layer::convolution("fc".into(), Kind::Linear, ic, classes, 1, 1));
-        Linear::new(ic, classes, &conv.weights, conv.bias.as_deref(), Activation::None, self.isa)
-            .map_err(|source| refused("fc", source))
+    /// Global average and fully connected layer behind conv5.
+    fn head(&mut self, conv5: Pointwise, classes: usize) -> Result<Head, Error> {
+        let fc = self.read(Site::Fc, classes, conv5.oc(), Kernel::Linear)?;
+        // The three run as one.
+        self.layers.pop();
+        let mut layer = Layer::convolution("conv5 + pool + fc".into(), Kind::Head, conv5.ic(), classes, 1, 1);
+        layer.inner = conv5.oc();
+        self.layers.push(layer);
+        Head::new(conv5, classes, &fc.weights, fc.bias.as_deref()).map_err(|source| refused("fc", source))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where every activation lives.
 //!
 //! ```text
-//! expanded   conv1, the main branch after its first 1x1, conv5      one at a time
+//! expanded   rows of conv1, the main branch after its first 1x1, scratch of the head: one at a time
 //! filtered   a branch after its depthwise convolution
 //! maps[0]    max_pool, stage 3                                      a stage reads one map and writes the other
 //! maps[1]    stage 2, stage 4
@@ -56,10 +56,8 @@ impl<'a> Images<'a> {
 #[derive(Debug)]
 pub(crate) struct Plan {
     planar: usize,
-    pub(crate) conv1: Shape,
     pub(crate) max_pool: Shape,
     pub(crate) stages: [Shape; 3],
-    pub(crate) conv5: Shape,
     expanded: usize,
     filtered: usize,
     classes: usize,
@@ -69,7 +67,7 @@ impl Plan {
     pub(crate) fn new(network: &Network, h: usize, w: usize) -> Self {
         let conv1 = network.conv1.output_shape(h, w);
         let max_pool = network.max_pool.output_shape(conv1);
-        let (mut expanded, mut filtered) = (conv1.len(), 0);
+        let (mut expanded, mut filtered) = (0, 0);
         let mut src = max_pool;
         let mut stages = [src; 3];
         for (stage, map) in network.stages.iter().zip(&mut stages) {
@@ -86,10 +84,9 @@ impl Plan {
             *map = whole_blocks(stage.blocks, at.h, at.w);
             src = *map;
         }
-        let conv5 = Shape::new(network.conv5.oc(), src.h, src.w);
-        expanded = expanded.max(conv5.len());
+        expanded = expanded.max(network.head.scratch(src.h, src.w));
         let classes = network.config().classes;
-        Self { planar: 3 * h * w, conv1, max_pool, stages, conv5, expanded, filtered, classes }
+        Self { planar: 3 * h * w, max_pool, stages, expanded, filtered, classes }
     }
 }
 
@@ -100,7 +97,6 @@ pub(crate) struct Arena {
     pub(crate) maps: [Buffer; 2],
     pub(crate) expanded: Buffer,
     pub(crate) filtered: Buffer,
-    pub(crate) mean: Buffer,
     pub(crate) logits: Buffer,
     kept: Buffer,
 }
@@ -113,13 +109,12 @@ impl Arena {
             maps: [empty(), empty()],
             expanded: empty(),
             filtered: empty(),
-            mean: empty(),
             logits: empty(),
             kept: empty(),
         }
     }
 
-    fn prepare(&mut self, plan: &Plan, kept: usize) {
+    fn prepare(&mut self, plan: &Plan, stem: usize, kept: usize) {
         let grow = |buffer: &mut Buffer, len: usize| {
             if buffer.as_slice().len() < len {
                 *buffer = Buffer::zeros(len);
@@ -128,9 +123,8 @@ impl Arena {
         grow(&mut self.planar, plan.planar);
         grow(&mut self.maps[0], plan.max_pool.len().max(plan.stages[1].len()));
         grow(&mut self.maps[1], plan.stages[0].len().max(plan.stages[2].len()));
-        grow(&mut self.expanded, plan.expanded);
+        grow(&mut self.expanded, plan.expanded.max(stem));
         grow(&mut self.filtered, plan.filtered);
-        grow(&mut self.mean, plan.conv5.c);
         grow(&mut self.logits, plan.classes);
         grow(&mut self.kept, kept);
     }
@@ -157,13 +151,13 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Grows to what the plan needs; does not allocate where it already has it.
-    pub(crate) fn prepare(&mut self, plan: &Plan, arenas: usize, kept: usize) {
+    /// Grows to what the plan (and `stem`, the rows of conv1) needs; does not allocate where it already has it.
+    pub(crate) fn prepare(&mut self, plan: &Plan, arenas: usize, stem: usize, kept: usize) {
         while self.arenas.len() < arenas {
             self.arenas.push(Mutex::new(Arena::new()));
         }
         for index in 0..arenas {
-            self.arena(index).prepare(plan, kept);
+            self.arena(index).prepare(plan, stem, kept);
         }
     }
 

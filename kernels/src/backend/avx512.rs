@@ -69,6 +69,14 @@ impl Simd for Avx512 {
         proven!(_mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), a))
     }
     #[inline(always)]
+    fn max3_or_nan(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // The outer maximum hands on a NaN in `c`; one comparison finds those in `a` and `b`, and their sum is NaN.
+        proven!({
+            let max = _mm512_max_ps(_mm512_max_ps(a, b), c);
+            _mm512_mask_add_ps(max, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, b), a, b)
+        })
+    }
+    #[inline(always)]
     unsafe fn load(self, src: *const f32) -> __m512 {
         // SAFETY: as the token's, and the caller's for the pointer.
         unsafe { _mm512_loadu_ps(src) }

@@ -28,6 +28,7 @@ pub(crate) struct Kernels {
     pub(crate) gemm: [unsafe fn(&gemm::Gemm); gemm::PixelStep::COUNT],
     pub(crate) depthwise: unsafe fn(&depthwise::Depthwise),
     pub(crate) max_pool: unsafe fn(&pool::Pool),
+    pub(crate) max_row: unsafe fn(&pool::MaxRow),
     pub(crate) average_pool: unsafe fn(&pool::Pool),
     pub(crate) global_average: unsafe fn(&pool::GlobalAverage),
     pub(crate) affine: unsafe fn(&elementwise::Affine),
@@ -74,6 +75,7 @@ macro_rules! kernels {
         crate::backend::kernels!(@wrap $($features)?; $token; gemm_planar_2(args: &gemm::Gemm) = gemm::run::<$simd, $mr, $nv, 2>);
         crate::backend::kernels!(@wrap $($features)?; $token; depthwise(args: &depthwise::Depthwise) = depthwise::run::<$simd>);
         crate::backend::kernels!(@wrap $($features)?; $token; max_pool(args: &pool::Pool) = pool::max::<$simd>);
+        crate::backend::kernels!(@wrap $($features)?; $token; max_row(args: &pool::MaxRow) = pool::max_row::<$simd>);
         crate::backend::kernels!(@wrap $($features)?; $token; average_pool(args: &pool::Pool) = pool::average::<$simd>);
         crate::backend::kernels!(@wrap $($features)?; $token; global_average(args: &pool::GlobalAverage) = pool::global_average::<$simd>);
         crate::backend::kernels!(@wrap $($features)?; $token; affine(args: &elementwise::Affine) = elementwise::affine::<$simd>);
@@ -97,6 +99,7 @@ macro_rules! kernels {
             gemm: [gemm_blocked, gemm_blocked_2, gemm_planar, gemm_planar_2],
             depthwise,
             max_pool,
+            max_row,
             average_pool,
             global_average,
             affine,

@@ -15,13 +15,15 @@
 //! 2. The table makes split, concat and shuffle free: the k-th input channel may lie anywhere.
 //! 3. Weights are packed per panel in the order they are read and zero-padded to whole registers: loads have no tails.
 //!    A panel may end in a register half as wide, so that 24 or 232 channels do not pay for 32 or 240.
+//!    Loops over registers are unrolled by macro (`unroll!`): left to LLVM, some tiles kept their sums in memory.
 //! 4. Pixels are dealt to tiles evenly (36 pixels are six tiles of 6, not five of 7 and one of 1).
 //! 5. Each output is one chain of multiply-adds over k in order, whatever the tile: results do not depend on how
 //!    the work is cut.
-//! 6. While the first tiles of a panel run, a line per k of what will be read next (the next panel) is fetched into the
-//!    second-level cache.
+//! 6. While the first tiles of a panel run, two lines per k of what will be read next (the next panel) are fetched into
+//!    the second-level cache.
 
 use crate::activation::Activation;
+use crate::micro::unroll;
 use crate::simd::Simd;
 
 /// Elements from one pixel of the source to the next, among those the kernels are compiled for.
@@ -67,16 +69,29 @@ pub(crate) struct Gemm {
     /// Whether `residual` and `activation` apply.
     pub(crate) last: bool,
     pub(crate) activation: Activation,
-    /// What will be read next, and how many lines of it; never dereferenced.
-    pub(crate) prefetch: *const f32,
-    pub(crate) prefetch_lines: usize,
+    /// What will be read next.
+    pub(crate) prefetch: [Upcoming; 2],
 }
 
-/// Where register `v` of a panel lies, counted from its first.
+/// Lines that will be read soon; never dereferenced.
+#[derive(Clone, Copy)]
+pub(crate) struct Upcoming {
+    pub(crate) at: *const f32,
+    pub(crate) lines: usize,
+}
+
+impl Upcoming {
+    pub(crate) const NOTHING: Self = Self { at: core::ptr::null(), lines: 0 };
+}
+
+/// Lines fetched per k: a k takes some twenty cycles, in which two lines can come from the third-level cache.
+const LINES_PER_K: usize = 2;
+
+/// Where register `v` of a panel lies for the `m`-th pixel, counted from the first of both.
 #[inline(always)]
-fn place<S: Simd>(v: usize, block_stride: usize) -> usize {
+fn place<S: Simd>(m: usize, v: usize, block_stride: usize) -> usize {
     let per_block = 16 / S::LANES;
-    v / per_block * block_stride + v % per_block * S::LANES
+    m * 16 + v / per_block * block_stride + v % per_block * S::LANES
 }
 
 /// # Safety
@@ -108,40 +123,48 @@ unsafe fn panel<S: Simd, const MR: usize, const NV: usize, const H: usize, const
     if tiles == 0 {
         return;
     }
+    // Only the blocked layout, where nearly all the work is, has a tile for every height; the others take their last
+    // pixels one by one.
+    let every_height = const { STEP == 16 };
     let (least, longer) = (args.pixels / tiles, args.pixels % tiles);
     let mut pixel = 0;
-    for tile_index in 0..tiles {
-        let rows = least + usize::from(tile_index < longer);
-        let fetch = args.prefetch.wrapping_add(16 * tile_index * args.kc);
-        let fetch = (tile_index * args.kc < args.prefetch_lines).then_some(fetch);
+    let mut tile_index = 0;
+    let [mut upcoming, mut later] = args.prefetch;
+    while pixel < args.pixels {
+        let rows = if every_height {
+            least + usize::from(tile_index < longer)
+        } else if args.pixels - pixel >= MR {
+            MR
+        } else {
+            1
+        };
+        if upcoming.lines == 0 {
+            (upcoming, later) = (later, Upcoming::NOTHING);
+        }
+        let fetch = if upcoming.lines > 0 { upcoming.at } else { core::ptr::null() };
+        let fetched = upcoming.lines.min(LINES_PER_K * args.kc);
+        upcoming = Upcoming { at: upcoming.at.wrapping_add(16 * fetched), lines: upcoming.lines - fetched };
         // SAFETY: handed on; `pixel + rows` never exceeds `pixels`.
         unsafe {
-            match (rows, fetch) {
-                (1, _) => tile::<S, 1, NV, H, STEP, false>(s, args, pixel, args.prefetch),
-                (2, _) if MR >= 2 => tile::<S, 2, NV, H, STEP, false>(s, args, pixel, args.prefetch),
-                (3, _) if MR >= 3 => tile::<S, 3, NV, H, STEP, false>(s, args, pixel, args.prefetch),
-                (4, _) if MR >= 4 => tile::<S, 4, NV, H, STEP, false>(s, args, pixel, args.prefetch),
-                (5, _) if MR >= 5 => tile::<S, 5, NV, H, STEP, false>(s, args, pixel, args.prefetch),
-                (6, None) if MR >= 6 => tile::<S, 6, NV, H, STEP, false>(s, args, pixel, args.prefetch),
-                (6, Some(at)) if MR >= 6 => tile::<S, 6, NV, H, STEP, true>(s, args, pixel, at),
-                (7, None) if MR >= 7 => tile::<S, 7, NV, H, STEP, false>(s, args, pixel, args.prefetch),
-                (7, Some(at)) if MR >= 7 => tile::<S, 7, NV, H, STEP, true>(s, args, pixel, at),
+            match rows {
+                1 => tile::<S, 1, NV, H, STEP>(s, args, pixel, fetch),
+                2 if every_height => tile::<S, 2, NV, H, STEP>(s, args, pixel, fetch),
+                3 if every_height => tile::<S, 3, NV, H, STEP>(s, args, pixel, fetch),
+                4 if every_height || MR == 4 => tile::<S, 4, NV, H, STEP>(s, args, pixel, fetch),
+                5 if MR == 5 || MR > 5 && every_height => tile::<S, 5, NV, H, STEP>(s, args, pixel, fetch),
+                6 if MR == 6 || MR > 6 && every_height => tile::<S, 6, NV, H, STEP>(s, args, pixel, fetch),
+                7 if MR == 7 => tile::<S, 7, NV, H, STEP>(s, args, pixel, fetch),
                 _ => unreachable!("tiles are at most the table's height"),
             }
         }
         pixel += rows;
+        tile_index += 1;
     }
 }
 
+/// `fetch` is null where there is nothing to fetch.
 #[inline(always)]
-unsafe fn tile<
-    S: Simd,
-    const MR: usize,
-    const NV: usize,
-    const H: usize,
-    const STEP: usize,
-    const PREFETCH: bool,
->(
+unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const H: usize, const STEP: usize>(
     s: S,
     args: &Gemm,
     pixel: usize,
@@ -149,73 +172,77 @@ unsafe fn tile<
 ) {
     let h = s.half();
     let row = NV * S::LANES + H * <S::Half as Simd>::LANES;
-    // SAFETY: the contract of `Gemm`, for the MR pixels from `pixel` on.
+    // SAFETY: the contract of `Gemm`, for the MR pixels from `pixel` on. Registers may be zeroed: `Simd` demands it.
     unsafe {
         let src = args.src.add(pixel * STEP);
         let dst = args.dst.add(pixel * 16);
-        let place = |m: usize, v: usize| m * 16 + place::<S>(v, args.dst_block_stride);
-        let mut acc: [[S::F32; NV]; MR];
-        let mut tail: [[<S::Half as Simd>::F32; H]; MR];
+        let mut acc: [[S::F32; NV]; MR] = core::mem::zeroed();
+        let mut tail: [[<S::Half as Simd>::F32; H]; MR] = core::mem::zeroed();
         if args.first {
-            acc = [core::array::from_fn(|v| s.load(args.bias.add(v * S::LANES))); MR];
-            tail = [core::array::from_fn(|_| h.load(args.bias.add(NV * S::LANES))); MR];
+            unroll!(v < NV, {
+                let bias = s.load(args.bias.add(v * S::LANES));
+                unroll!(m < MR, { acc[m][v] = bias });
+            });
+            unroll!(v < H, {
+                let bias = h.load(args.bias.add(NV * S::LANES));
+                unroll!(m < MR, { tail[m][v] = bias });
+            });
         } else {
-            acc = grid(|m, v| s.load(dst.add(place(m, v))));
-            tail = grid(|m, _| h.load(dst.add(place(m, NV))));
+            unroll!(m < MR, {
+                unroll!(v < NV, { acc[m][v] = s.load(dst.add(place::<S>(m, v, args.dst_block_stride))) });
+                unroll!(v < H, { tail[m][v] = h.load(dst.add(place::<S>(m, NV, args.dst_block_stride))) });
+            });
         }
         let mut weights = args.weights;
         let mut offsets = args.offsets;
         let end = offsets.add(args.kc);
+        let mut w: [S::F32; NV] = core::mem::zeroed();
+        let mut w_tail: [<S::Half as Simd>::F32; H] = core::mem::zeroed();
         while offsets != end {
             let x = src.add(*offsets as usize);
             offsets = offsets.add(1);
-            let w: [S::F32; NV] = core::array::from_fn(|v| s.load(weights.add(v * S::LANES)));
-            let w_tail: [_; H] = core::array::from_fn(|_| h.load(weights.add(NV * S::LANES)));
+            unroll!(v < NV, { w[v] = s.load(weights.add(v * S::LANES)) });
+            unroll!(v < H, { w_tail[v] = h.load(weights.add(NV * S::LANES)) });
             weights = weights.add(row);
-            if PREFETCH {
+            if !fetch.is_null() {
                 s.prefetch(fetch);
-                fetch = fetch.wrapping_add(16);
+                s.prefetch(fetch.wrapping_add(16));
+                fetch = fetch.wrapping_add(16 * LINES_PER_K);
             }
-            for m in 0..MR {
+            unroll!(m < MR, {
                 let x = s.splat(*x.add(m * STEP));
-                for v in 0..NV {
-                    acc[m][v] = s.mul_add(x, w[v], acc[m][v]);
-                }
-                for v in 0..H {
-                    tail[m][v] = h.mul_add(s.low(x), w_tail[v], tail[m][v]);
-                }
-            }
+                unroll!(v < NV, { acc[m][v] = s.mul_add(x, w[v], acc[m][v]) });
+                unroll!(v < H, { tail[m][v] = h.mul_add(s.low(x), w_tail[v], tail[m][v]) });
+            });
         }
         if args.last {
             if !args.residual.is_null() {
-                let residual = args.residual.add(pixel * 16);
-                let place = |m: usize, v: usize| m * 16 + self::place::<S>(v, args.residual_block_stride);
-                acc = grid(|m, v| s.add(acc[m][v], s.load(residual.add(place(m, v)))));
-                tail = grid(|m, v| h.add(tail[m][v], h.load(residual.add(place(m, NV)))));
+                let (residual, stride) = (args.residual.add(pixel * 16), args.residual_block_stride);
+                unroll!(m < MR, {
+                    unroll!(v < NV, {
+                        acc[m][v] = s.add(acc[m][v], s.load(residual.add(place::<S>(m, v, stride))));
+                    });
+                    unroll!(v < H, {
+                        tail[m][v] = h.add(tail[m][v], h.load(residual.add(place::<S>(m, NV, stride))));
+                    });
+                });
             }
             if args.activation != Activation::None {
-                acc = grid(|m, v| s.max(s.splat(0.0), acc[m][v]));
-                tail = grid(|m, v| h.max(h.splat(0.0), tail[m][v]));
+                unroll!(m < MR, {
+                    unroll!(v < NV, { acc[m][v] = s.max(s.splat(0.0), acc[m][v]) });
+                    unroll!(v < H, { tail[m][v] = h.max(h.splat(0.0), tail[m][v]) });
+                });
             }
             if args.activation == Activation::Relu6 {
-                acc = grid(|m, v| s.min(s.splat(6.0), acc[m][v]));
-                tail = grid(|m, v| h.min(h.splat(6.0), tail[m][v]));
+                unroll!(m < MR, {
+                    unroll!(v < NV, { acc[m][v] = s.min(s.splat(6.0), acc[m][v]) });
+                    unroll!(v < H, { tail[m][v] = h.min(h.splat(6.0), tail[m][v]) });
+                });
             }
         }
-        for m in 0..MR {
-            for v in 0..NV {
-                s.store(acc[m][v], dst.add(place(m, v)));
-            }
-            for v in 0..H {
-                h.store(tail[m][v], dst.add(place(m, NV)));
-            }
-        }
+        unroll!(m < MR, {
+            unroll!(v < NV, { s.store(acc[m][v], dst.add(place::<S>(m, v, args.dst_block_stride))) });
+            unroll!(v < H, { h.store(tail[m][v], dst.add(place::<S>(m, NV, args.dst_block_stride))) });
+        });
     }
-}
-
-/// A tile of registers. Loops over `iter_mut` are unrolled too late: the sums would live in memory through the loop
-/// over k.
-#[inline(always)]
-fn grid<T, const MR: usize, const NV: usize>(mut f: impl FnMut(usize, usize) -> T) -> [[T; NV]; MR] {
-    core::array::from_fn(|m| core::array::from_fn(|v| f(m, v)))
 }

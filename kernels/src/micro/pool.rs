@@ -35,6 +35,18 @@ fn clip(o: usize, stride: usize, pad: usize, kernel: usize, len: usize) -> (usiz
 /// The contract of [`Pool`].
 #[inline(always)]
 pub(crate) unsafe fn max<S: Simd>(s: S, args: &Pool) {
+    if (args.kernel, args.stride) == (3, 2) {
+        for oy in args.y0..args.y1 {
+            let row = |i: usize| (2 * oy + i).saturating_sub(args.pad_top).min(args.ih - 1) * args.iw * 16;
+            // SAFETY: the contract of `Pool`; rows are clamped to the image, which repeats one of the window's own.
+            unsafe {
+                let rows = [args.src.add(row(0)), args.src.add(row(1)), args.src.add(row(2))];
+                let dst = args.dst.add(oy * args.ow * 16);
+                max_row(s, &MaxRow { rows, iw: args.iw, dst, ow: args.ow, pad_left: args.pad_left });
+            }
+        }
+        return;
+    }
     // SAFETY: handed on.
     unsafe {
         windows(
@@ -46,6 +58,43 @@ pub(crate) unsafe fn max<S: Simd>(s: S, args: &Pool) {
             },
             |_, acc, _| acc,
         );
+    }
+}
+
+/// One output row of the 3x3 stride-2 maximum, the window of ShuffleNet's stem.
+///
+/// Contract: each of `rows` is a row of `iw` > 0 pixels of sixteen floats (a row may stand for one that lies outside the
+/// image: the same row twice does not change a maximum); `dst` holds `ow` pixels; every window holds a pixel.
+pub(crate) struct MaxRow {
+    pub(crate) rows: [*const f32; 3],
+    pub(crate) iw: usize,
+    pub(crate) dst: *mut f32,
+    pub(crate) ow: usize,
+    pub(crate) pad_left: usize,
+}
+
+/// Greatest of three rows, column by column; a window's last column is the next window's first.
+///
+/// # Safety
+/// The contract of [`MaxRow`].
+#[inline(always)]
+pub(crate) unsafe fn max_row<S: Simd>(s: S, args: &MaxRow) {
+    for lane in (0..16).step_by(S::LANES) {
+        // SAFETY: the contract of `MaxRow`; columns are clamped to the row, which repeats one of the window's own.
+        unsafe {
+            let column = |x: usize| {
+                let at = x.saturating_sub(args.pad_left).min(args.iw - 1) * 16 + lane;
+                let [a, b, c] = args.rows.map(|row| s.load(row.add(at)));
+                s.max3_or_nan(a, b, c)
+            };
+            let mut left = column(0);
+            for ox in 0..args.ow {
+                let right = column(2 * ox + 2);
+                let value = s.max3_or_nan(left, column(2 * ox + 1), right);
+                s.store(value, args.dst.add(ox * 16 + lane));
+                left = right;
+            }
+        }
     }
 }
 
