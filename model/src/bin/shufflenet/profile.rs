@@ -150,8 +150,7 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut dyn Write) -> Result
         Row::new(seconds, sum, &costs, run.batch, peak)
     };
     let all: Vec<usize> = (0..costs.len()).collect();
-    let kinds =
-        [Kind::Pointwise, Kind::Depthwise, Kind::Dense, Kind::Linear, Kind::MaxPool, Kind::GlobalPool];
+    let kinds = [Kind::Stem, Kind::Pointwise, Kind::Depthwise, Kind::Head];
     let report = Report {
         width: which.width(),
         wiring: which.wiring.name(),

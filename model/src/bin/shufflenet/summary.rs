@@ -36,13 +36,14 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut dyn Write) -> Result
         }
         part = stage;
         let kind = match layer.kind {
-            Kind::Depthwise | Kind::MaxPool => {
+            Kind::Depthwise | Kind::Stem => {
                 format!("{} {}x{}/{}", layer.kind.name(), layer.kernel, layer.kernel, layer.stride)
             }
             kind => kind.name().to_owned(),
         };
-        let weighted = !matches!(layer.kind, Kind::MaxPool | Kind::GlobalPool);
-        let params = if weighted { params.next().unwrap_or_default() } else { 0 };
+        // A head is a convolution and a fully connected layer.
+        let tensors = if layer.kind == Kind::Head { 2 } else { 1 };
+        let params = params.by_ref().take(tensors).sum();
         let numbers = [params, cost.macs, cost.mac_bytes];
         for (sum, number) in total.iter_mut().zip(numbers) {
             *sum += number;
