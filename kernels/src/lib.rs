@@ -38,6 +38,8 @@ mod isa;
 pub mod layout;
 mod linear;
 mod micro;
+#[cfg(feature = "ndarray")]
+pub mod ndarray;
 mod order;
 mod pack;
 mod padding;
