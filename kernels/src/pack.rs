@@ -147,7 +147,7 @@ pub(crate) fn panel_widths(count: usize, first: usize, ragged: bool, kernels: &K
             if left == kernels.nv + 1 && kernels.nv > 2 {
                 nv = left / 2;
             }
-        } else if register % per_block != 0 {
+        } else if !register.is_multiple_of(per_block) {
             // A register's place within its block decides how far a panel may reach.
             nv = nv.min(per_block - register % per_block);
         } else if nv > per_block {

@@ -52,7 +52,7 @@ impl Shape {
 
     /// Elements from one block to the next.
     pub const fn block_stride(self) -> usize {
-        BLOCK * (self.h * self.w | 1)
+        BLOCK * ((self.h * self.w) | 1)
     }
 
     /// Elements of the blocked storage.
