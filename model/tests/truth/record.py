@@ -8,7 +8,7 @@ by
     python record.py                        rewrites everything in this folder, after the checks below
     python record.py --checkpoints DIR      writes checkpoint files of the same weights instead
 
-No weights are committed: every tensor is filled by a formula of its name (`fill`), which the Rust tests
+No weights are committed: every tensor is filled by a formula of its name (formula.py), which the Rust tests
 (../truth_formula/mod.rs) compute to the same bits. Values are float32, all arithmetic here is float64.
 
 Three wirings:
@@ -27,7 +27,6 @@ absolutes of every stage at 224x224. {wiring}.tensors.txt lists name and shape o
 
 import argparse
 import json
-import math
 import os
 import pathlib
 
@@ -42,6 +41,8 @@ import tf_keras as keras  # after torch: the other way round two copies of LLVM 
 from tf_keras import backend as K
 from tf_keras import layers as L
 from torch import nn
+
+from formula import image, tensor
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -62,52 +63,6 @@ CUSTOM = {
 SIZES = [(224, 224, 1), (193, 257, 2), (64, 96, 5)]
 CUSTOM_SIZES = [(97, 64, 3), (32, 32, 1)]
 WIRINGS = ["torchvision", "megvii", "keras"]
-
-
-# ---------------------------------------------------------------- the formula
-
-def fill(name, shape, lo, hi):
-    """float32 values in [lo, hi): FNV-1a of the name seeds a splitmix64 stream, one draw per element."""
-    h = 0xCBF29CE484222325
-    for byte in name.encode():
-        h = ((h ^ byte) * 0x100000001B3) % 2**64
-    i = np.arange(math.prod(shape), dtype=np.uint64)
-    z = np.uint64(h) + i * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z = z ^ (z >> np.uint64(31))
-    u = (z >> np.uint64(40)).astype(np.float64) / 2.0**24
-    return (lo + (hi - lo) * u).astype(np.float32).reshape(shape)
-
-
-def value_range(wiring, name, shape):
-    """Ranges that keep activations of order 1 from the image to the logits."""
-    if name == "input":
-        return (0.0, 255.0) if wiring == "megvii" else (-2.0, 2.0)
-    if len(shape) == 1:
-        scale = name.endswith(("running_var", "moving_variance:0", "gamma:0")) or (
-            wiring != "keras" and name.endswith(".weight"))
-        return (0.5, 1.5) if scale else (-0.3, 0.3)
-    depthwise = name.endswith("depthwise_kernel:0") or (wiring != "keras" and len(shape) == 4 and shape[1] == 1)
-    if wiring != "keras":
-        fan_in = math.prod(shape[1:])
-    elif depthwise:
-        fan_in = shape[0] * shape[1]
-    else:
-        fan_in = math.prod(shape[:-1])
-    # 6 would make up for the rectifier's loss of energy and 3 suits a layer without one; 4 offsets the BN's gain.
-    bound = math.sqrt((3.0 if depthwise or len(shape) == 2 else 4.0) / float(fan_in))
-    if name == "first_conv.0.weight":
-        bound /= 128.0  # its pixels are 0..255
-    return (-bound, bound)
-
-
-def tensor(wiring, name, shape):
-    return fill(name, shape, *value_range(wiring, name, shape))
-
-
-def image(wiring, ih, iw, batch):
-    return tensor(wiring, "input", (batch, 3, ih, iw))
 
 
 # ---------------------------------------------------------------- torchvision and megvii
