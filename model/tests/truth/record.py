@@ -29,7 +29,9 @@ import argparse
 import json
 import os
 import pathlib
+import sys
 
+sys.dont_write_bytecode = True
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
