@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use kernels::reference::{self, Planar, Window};
-use kernels::{Activation, ChannelOrder, Convolution, Padding, Shape};
+use kernels::{Activation, ChannelOrder, Convolution, MaxPool, Padding, Shape};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -43,6 +43,11 @@ impl Problem {
 
     /// `poison` may change the source and the weights before anything is computed.
     fn check_with(&self, poison: impl Fn(&mut Planar, &mut [f32])) {
+        self.check_pooled(None, poison);
+    }
+
+    /// Followed by a maximum of 3x3 windows, two apart, where there is a `pool`.
+    fn check_pooled(&self, pool: Option<Padding>, poison: impl Fn(&mut Planar, &mut [f32])) {
         let Self { ic, oc, window, .. } = *self;
         let Window { kernel, stride, padding } = window;
         let rng = &mut Random::new(self.seed);
@@ -54,6 +59,7 @@ impl Problem {
         let expected = parameters.expect(self.data, k, &image, None, |src, weights, bias| {
             reference::convolution(src, window, weights, bias)
         });
+        let pooled = pool.map(|padding| self.pooled(padding, &expected));
         let blocked = Framed::holding(&image, self.frames.0);
         // The same planar, within a longer slice.
         let mut planar = vec![SENTINEL; 7];
@@ -74,7 +80,36 @@ impl Problem {
             check_runs(&dst, &expected, format_args!("{isa}, planar: {self:?}"), &|parallel, dst| {
                 op.run_planar_with(parallel, planar, shape.h, shape.w, dst);
             });
+            if let Some((padding, expected)) = &pooled {
+                let pool = MaxPool::new(3, 2, *padding, isa).unwrap();
+                let dst = Destination { shape: expected.values.shape, ..dst };
+                let context = format_args!("{isa}, pooled with {padding:?}: {self:?}");
+                check_runs(&dst, expected, context, &|parallel, dst| {
+                    // Scratch lies between sentinels, and holds some.
+                    let needed = op.pooled_scratch(parallel, shape.h, shape.w);
+                    let mut scratch = vec![SENTINEL; needed + 2 * 5];
+                    let inner = &mut scratch[5..5 + needed];
+                    op.run_planar_pooled(parallel, planar, shape.h, shape.w, &pool, inner, dst);
+                    let mut around = scratch[..5].iter().chain(&scratch[5 + needed..]);
+                    assert!(
+                        around.all(|x| x.to_bits() == SENTINEL.to_bits()),
+                        "{isa}: wrote outside scratch"
+                    );
+                });
+            }
         }
+    }
+
+    /// The maximum of what is expected of the convolution, with a padding that it fits.
+    fn pooled(&self, padding: Padding, convolved: &Expected) -> (Padding, Expected) {
+        let mut window = Window { kernel: 3, stride: 2, padding };
+        if fit(window, convolved.values.shape) != convolved.values.shape {
+            window.padding = Padding::all(1);
+        }
+        let pool = |image: &Planar| reference::max_pool(image, window);
+        let expected =
+            Expected { values: pool(&convolved.values), bound: convolved.bound.as_ref().map(pool) };
+        (window.padding, expected)
     }
 }
 
@@ -95,6 +130,23 @@ proptest! {
     #[test]
     fn computes_its_definition(problem in any_problem()) {
         problem.check();
+    }
+
+    #[test]
+    fn pooled_computes_its_definition(problem in any_problem(), pool in any_window(&[3])) {
+        problem.check_pooled(Some(pool.padding), |_, _| {});
+    }
+}
+
+/// The stem of a ShuffleNet, in PyTorch's padding and in TensorFlow's.
+#[test]
+fn stems() {
+    for padding in [Padding::all(1), Padding::Same] {
+        for (h, w) in [(1, 1), (2, 2), (32, 35), (33, 64)] {
+            let epilogue = Epilogue { bias: true, batch_norm: true, activation: Activation::Relu };
+            let window = Window { kernel: 3, stride: 2, padding };
+            Problem { epilogue, ..Problem::new(3, 24, h, w, window) }.check_pooled(Some(padding), |_, _| {});
+        }
     }
 }
 
@@ -181,7 +233,7 @@ fn nan_and_infinity_follow_the_formula() {
             let epilogue = Epilogue { activation, ..Epilogue::default() };
             for poison in POISONS {
                 Problem { epilogue, ..Problem::new(3, 20, 9, 9, window) }
-                    .check_with(|src, _| src.data[81 + 40] = poison);
+                    .check_pooled(Some(Padding::all(1)), |src, _| src.data[81 + 40] = poison);
             }
         }
     }
