@@ -33,6 +33,8 @@ pub struct Pointwise {
     oc: usize,
     src_slots: usize,
     dst_slots: usize,
+    /// Whether channel `o` lies in slot `o` of the destination.
+    dense: bool,
 }
 
 /// A few registers of neighbouring output slots that read the same inputs.
@@ -60,6 +62,9 @@ impl<'a> PointwiseBuilder<'a> {
     common_setters!();
 
     /// Groups of channels that do not see each other. Default: 1.
+    ///
+    /// Groups whose outputs share a block of sixteen slots are computed together, with weights of zero in each other's
+    /// places: there, a NaN or an infinity of one group's input makes the other's output NaN.
     pub fn groups(mut self, groups: usize) -> Self {
         self.groups = groups;
         self
@@ -198,6 +203,7 @@ impl<'a> PointwiseBuilder<'a> {
             oc,
             src_slots: input.width(),
             dst_slots,
+            dense: output.is_identity(),
         })
     }
 }
@@ -250,7 +256,7 @@ impl Pointwise {
 
     /// Whether channels are written in order, without gaps.
     pub(crate) fn is_dense(&self) -> bool {
-        self.dst_slots == self.oc
+        self.dense
     }
 
     /// Computes the blocks of `chunk` alone, into the first blocks of `dst`, and fetches `after` meanwhile.
