@@ -8,7 +8,7 @@ use crate::micro::gemm::{Gemm, PixelStep, Upcoming};
 use crate::micro::pool::MaxRow;
 use crate::pack::{Common, Width, common_setters, panel_widths};
 use crate::padding::Padding;
-use crate::parallel::{Parallel, Serial};
+use crate::parallel::{Parallel, Serial, each_once};
 use crate::pointwise::part;
 use crate::pool::MaxPool;
 use crate::view::{BLOCK, Buffer, Shape, View, ViewMut};
@@ -220,8 +220,8 @@ impl Convolution {
         let dst_block_stride = dst.block_stride();
         let target = Target(dst.data_mut().as_mut_ptr());
         // Several parts per thread: rows at the border have fewer taps.
-        let parts = if parallel.threads() <= 1 { 1 } else { to.h.min(4 * parallel.threads()) };
-        parallel.for_each(parts, &|task| {
+        let parts = if parallel.threads() <= 1 { 1 } else { to.h.min(parallel.threads().saturating_mul(4)) };
+        each_once(parallel, parts, &|task| {
             let mut rows = self.rows(src, to.w, dst_block_stride);
             for y in part(to.h, parts, task) {
                 // SAFETY: the shapes were checked above, and each row belongs to one task.
@@ -272,7 +272,7 @@ impl Convolution {
         );
         let (scratch, target) = (Target(scratch.as_mut_ptr()), Target(dst.data_mut().as_mut_ptr()));
         let dst_block_stride = dst.block_stride();
-        parallel.for_each(bands, &|band| {
+        each_once(parallel, bands, &|band| {
             let mut rows = self.rows(src, conv.w, 3 * row);
             let mut next = 0;
             for py in part(to.h, bands, band) {

@@ -7,7 +7,7 @@ use crate::micro::depthwise as micro;
 use crate::order::ChannelOrder;
 use crate::pack::{Common, common_setters};
 use crate::padding::Padding;
-use crate::parallel::{Parallel, Serial};
+use crate::parallel::{Parallel, Serial, each_once};
 use crate::pointwise::{part, split};
 use crate::view::{BLOCK, Buffer, Shape, View, ViewMut};
 use alloc::{format, vec::Vec};
@@ -191,7 +191,7 @@ impl Depthwise {
         let dst_block_stride = dst.block_stride();
         let target = Target(dst.data_mut().as_mut_ptr());
         let (across, along) = split(parallel.threads(), self.blocks.len(), to.h);
-        parallel.for_each(across * along, &|task| {
+        each_once(parallel, across * along, &|task| {
             let rows = part(to.h, along, task % along);
             for block in part(self.blocks.len(), across, task / along) {
                 let panel =

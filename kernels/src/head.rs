@@ -6,7 +6,7 @@ use crate::error::{Error, expect_len, invalid};
 use crate::micro::gemm::{Gemm, PixelStep, Upcoming};
 use crate::micro::pool::GlobalAverage;
 use crate::pack::{Width, panel_widths};
-use crate::parallel::{Parallel, Serial};
+use crate::parallel::{Parallel, Serial, each_once};
 use crate::pointwise::{Pointwise, part};
 use crate::view::{BLOCK, Buffer, Shape, View};
 use alloc::{format, vec::Vec};
@@ -162,7 +162,7 @@ impl Head {
             PARTS * each
         );
         let target = Target(scratch.as_mut_ptr());
-        parallel.for_each(PARTS, &|index| {
+        each_once(parallel, PARTS, &|index| {
             // SAFETY: part by part, the scratch is cut into disjoint pieces of checked length.
             let scratch = unsafe { core::slice::from_raw_parts_mut(target.at(index * each), each) };
             self.part(index, src, scratch);

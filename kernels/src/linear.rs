@@ -6,7 +6,7 @@ use crate::error::{Error, expect_len, invalid};
 use crate::isa::Isa;
 use crate::micro::gemm::{Gemm, PixelStep, Upcoming};
 use crate::pack::{Common, Width, panel_widths};
-use crate::parallel::{Parallel, Serial};
+use crate::parallel::{Parallel, Serial, each_once};
 use crate::pointwise::part;
 use crate::view::{BLOCK, Buffer};
 use alloc::vec::Vec;
@@ -97,8 +97,8 @@ impl Linear {
             dst.len()
         );
         let target = crate::depthwise::Target(dst.as_mut_ptr());
-        let parts = parallel.threads().min(self.panels.len());
-        parallel.for_each(parts, &|task| {
+        let parts = parallel.threads().clamp(1, self.panels.len());
+        each_once(parallel, parts, &|task| {
             for &(first, width) in &self.panels[part(self.panels.len(), parts, task)] {
                 // A whole panel of sums, of which the last may be ragged. Registers of a panel lie side by side here:
                 // the "blocks" of the destination are one pixel apart.

@@ -6,7 +6,7 @@ use crate::error::{Error, expect_len, invalid};
 use crate::micro::gemm::{Gemm, PixelStep, Upcoming};
 use crate::order::ChannelOrder;
 use crate::pack::{Common, Width, common_setters, panel_widths};
-use crate::parallel::{Parallel, Serial};
+use crate::parallel::{Parallel, Serial, each_once};
 use crate::view::{BLOCK, Buffer, View, ViewMut};
 use alloc::{format, vec::Vec};
 use core::ops::Range;
@@ -334,7 +334,7 @@ impl Pointwise {
             return;
         }
         let (across, along) = split(parallel.threads(), self.panels.len(), pixels.div_ceil(self.kernels.mr));
-        parallel.for_each(across * along, &|task| {
+        each_once(parallel, across * along, &|task| {
             let panels = part(self.panels.len(), across, task / along);
             let tiles = part(pixels.div_ceil(self.kernels.mr), along, task % along);
             let run = (tiles.start * self.kernels.mr).min(pixels)..(tiles.end * self.kernels.mr).min(pixels);

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::isa::Isa;
 use crate::micro::pool as micro;
 use crate::padding::Padding;
-use crate::parallel::{Parallel, Serial};
+use crate::parallel::{Parallel, Serial, each_once};
 use crate::pointwise::{part, split};
 use crate::view::{BLOCK, Shape, View, ViewMut};
 
@@ -53,7 +53,7 @@ impl Window {
         let dst_block_stride = dst.block_stride();
         let target = Target(dst.data_mut().as_mut_ptr());
         let (across, along) = split(parallel.threads(), to.blocks(), to.h);
-        parallel.for_each(across * along, &|task| {
+        each_once(parallel, across * along, &|task| {
             let rows = part(to.h, along, task % along);
             for block in part(to.blocks(), across, task / along) {
                 // SAFETY: both views hold the block; rows and block belong to this task alone; the padding is smaller

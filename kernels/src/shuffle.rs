@@ -5,7 +5,7 @@ use crate::error::{Error, invalid};
 use crate::isa::Isa;
 use crate::micro::shuffle as micro;
 use crate::order::ChannelOrder;
-use crate::parallel::{Parallel, Serial};
+use crate::parallel::{Parallel, Serial, each_once};
 use crate::pointwise::{part, split};
 use crate::simd::Pick;
 use crate::view::{BLOCK, View, ViewMut};
@@ -72,7 +72,7 @@ impl Materialize {
         let dst_block_stride = dst.block_stride();
         let target = crate::depthwise::Target(dst.data_mut().as_mut_ptr());
         let (across, along) = split(parallel.threads(), self.picks.len(), to.pixels());
-        parallel.for_each(across * along, &|task| {
+        each_once(parallel, across * along, &|task| {
             let pixels = part(to.pixels(), along, task % along);
             for block in part(self.picks.len(), across, task / along) {
                 // SAFETY: every block that a pick names exists (slots were checked); pixels and block of the

@@ -539,7 +539,7 @@ pub(crate) fn check_runs(
 
 /// Runs with every number of threads, on rayon's pools and in reverse order, and hands on what comes of it.
 pub(crate) fn on_threads<T: Send>(run: impl Fn(&dyn Parallel) -> T + Sync, check: impl Fn(T, Arguments<'_>)) {
-    for threads in [1, 2, 3, 8, 64] {
+    for threads in [0, 1, 2, 3, 8, 64] {
         check(run(&Reverse(threads)), format_args!("{threads} threads in reverse order"));
     }
     #[cfg(feature = "parallel")]
