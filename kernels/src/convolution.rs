@@ -216,7 +216,6 @@ impl Convolution {
             self.stride,
             self.ic
         );
-        assert!(src.data.len() <= u32::MAX as usize, "a tensor of 2^32 elements or more");
         let dst_block_stride = dst.block_stride();
         let target = Target(dst.data_mut().as_mut_ptr());
         // Several parts per thread: rows at the border have fewer taps.
@@ -301,6 +300,7 @@ impl Convolution {
     }
 
     fn rows<'a>(&'a self, src: Source<'a>, ow: usize, dst_block_stride: usize) -> Rows<'a> {
+        assert!(src.data.len() <= u32::MAX as usize, "a tensor of 2^32 elements or more");
         let step = match (src.planar, self.stride) {
             (false, 1) => PixelStep::Blocked,
             (false, _) => PixelStep::Blocked2,

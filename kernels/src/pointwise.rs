@@ -273,7 +273,12 @@ impl Pointwise {
         let (panels, first) = chunk;
         let (from, stride) = (src.shape(), src.shape().block_stride());
         let end = self.panels.get(panels.end).map_or(self.dst_slots, |panel| panel.slot);
-        assert!(from.c >= self.src_slots && dst.len() >= (end - first).div_ceil(BLOCK) * stride);
+        assert!(
+            from.c >= self.src_slots && dst.len() >= (end - first).div_ceil(BLOCK) * stride,
+            "pointwise from {} slots: cannot run from {from} to {} elements",
+            self.src_slots,
+            dst.len()
+        );
         assert!(src.data().len() <= u32::MAX as usize, "a tensor of 2^32 elements or more");
         let dst = dst.as_mut_ptr().wrapping_sub(first / BLOCK * stride);
         let job = Job { op: self, src, residual: None, dst_block_stride: stride, dst };

@@ -5,7 +5,7 @@ mod common;
 
 use common::assert_panics;
 use kernels::{Activation, Affine, AveragePool, BatchNorm, ChannelOrder, Convolution, Depthwise, Error, Isa};
-use kernels::{Linear, Materialize, MaxPool, Padding, Pointwise, Shape, Tensor, View, ViewMut};
+use kernels::{Head, Linear, Materialize, MaxPool, Padding, Pointwise, Serial, Shape, Tensor, View, ViewMut};
 use kernels::{activate, add, global_average, layout, upsample_nearest_2x};
 use std::fmt::Debug;
 
@@ -156,6 +156,21 @@ fn the_other_operators_refuse() {
         batch_norm(|b| b.gamma = &FOUR[1..]).scale_shift(),
         "batch norm beta: expected 3 elements, found 4",
     );
+}
+
+#[test]
+fn head_refuses() {
+    let head = |classes, weights, bias| {
+        let conv = Pointwise::builder(1, 2).build(&[1.0; 2]).unwrap();
+        Head::new(conv, classes, &[1.0; 12][..weights], bias)
+    };
+    refused(head(0, 0, None), "head: 0 classes behind 2 channels, which must be in order");
+    refused(head(4, 7, None), "weights: expected 8 elements, found 7");
+    refused(head(usize::MAX, 12, None), &format!("weights: expected {} elements, found 12", usize::MAX));
+    refused(head(4, 8, Some(&FOUR[1..])), "bias: expected 4 elements, found 3");
+    let reversed = order(&[1, 0]);
+    let conv = Pointwise::builder(1, 2).output_order(&reversed).build(&[1.0; 2]).unwrap();
+    refused(Head::new(conv, 1, &[1.0; 2], None), "head: 1 classes behind 2 channels, which must be in order");
 }
 
 #[test]
@@ -311,6 +326,52 @@ fn pools_panic() {
     for len in [16, 18] {
         assert_panics(&format!("global average of 17x5x7 into {len} elements"), || {
             global_average(isa, src.view(), &mut vec![0.0; len]);
+        });
+    }
+}
+
+#[test]
+fn pooled_convolution_panics() {
+    let op = Convolution::builder(3, 17, 3, 2).build(&[1.0; 459]).unwrap();
+    let pool = MaxPool::new(3, 2, Padding::all(1), Isa::best()).unwrap();
+    let needed = op.pooled_scratch(&Serial, 9, 9);
+    let run = |src: usize, pool: &MaxPool, scratch: usize, mut dst: Tensor| {
+        op.run_planar_pooled(&Serial, &vec![0.0; src], 9, 9, pool, &mut vec![0.0; scratch], dst.view_mut());
+    };
+    run(243, &pool, needed, tensor(17, 3, 3));
+    assert_panics("a planar image of 3x9x9 has not 242 elements", || {
+        run(242, &pool, needed, tensor(17, 3, 3));
+    });
+    assert_panics(&format!("{} elements of scratch, {needed} needed", needed - 1), || {
+        run(243, &pool, needed - 1, tensor(17, 3, 3));
+    });
+    for (c, h, w) in [(16, 3, 3), (18, 3, 3), (17, 2, 3), (17, 3, 4)] {
+        assert_panics(&format!("pool of 17x5x5 into {c}x{h}x{w}"), || {
+            run(243, &pool, needed, tensor(c, h, w));
+        });
+    }
+    for (kernel, stride) in [(2, 2), (3, 1), (5, 2)] {
+        let other = MaxPool::new(kernel, stride, Padding::all(1), Isa::best()).unwrap();
+        assert_panics("the pool is 3x3 with stride 2", || run(243, &other, needed, tensor(17, 3, 3)));
+    }
+}
+
+#[test]
+fn head_panics() {
+    let conv = Pointwise::builder(3, 2).build(&[1.0; 6]).unwrap();
+    let op = Head::new(conv, 4, &[1.0; 8], None).unwrap();
+    let needed = op.scratch(2, 3);
+    let run = |src: Tensor, scratch: usize, classes: usize| {
+        op.run(src.view(), &mut vec![0.0; scratch], &mut vec![0.0; classes]);
+    };
+    run(tensor(4, 2, 3), needed, 4);
+    assert_panics("pointwise from 3 slots: cannot run from 2x2x3", || run(tensor(2, 2, 3), needed, 4));
+    assert_panics(&format!("{} elements of scratch, {needed} needed", needed - 1), || {
+        run(tensor(3, 2, 3), needed - 1, 4);
+    });
+    for classes in [3, 5] {
+        assert_panics(&format!("{classes} outputs for 4 classes"), || {
+            run(tensor(3, 2, 3), needed, classes);
         });
     }
 }

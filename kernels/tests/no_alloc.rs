@@ -7,7 +7,7 @@ use common::*;
 use kernels::{
     Activation, Affine, AveragePool, ChannelOrder, Convolution, Depthwise, Isa, Linear, Materialize,
 };
-use kernels::{MaxPool, Padding, Parallel, Pointwise, Serial, Shape, Tensor, View, ViewMut};
+use kernels::{Head, MaxPool, Padding, Parallel, Pointwise, Serial, Shape, Tensor, View, ViewMut};
 use kernels::{activate, add, global_average, layout, softmax, upsample_nearest_2x};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -90,6 +90,20 @@ fn check(isa: Isa, parallel: &dyn Parallel) {
         convolution.run_with(parallel, a.view(), dst.view_mut());
         convolution.run_planar_with(parallel, &planar, H, W, dst.view_mut());
     });
+
+    let stem = Convolution::builder(3, 24, 3, 2).isa(isa).activation(relu).build(&many(648)).unwrap();
+    let pool = MaxPool::new(3, 2, Padding::all(1), isa).unwrap();
+    let image = many(3 * 18 * 15);
+    let mut scratch = vec![0.0; stem.pooled_scratch(parallel, 18, 15)];
+    let mut pooled = Tensor::zeros(pool.output_shape(stem.output_shape(18, 15)));
+    none("pooled convolution", &mut || {
+        stem.run_planar_pooled(parallel, &image, 18, 15, &pool, &mut scratch, pooled.view_mut());
+    });
+
+    let conv = Pointwise::builder(OC, 200).isa(isa).activation(relu).build(&many(OC * 200)).unwrap();
+    let head = Head::new(conv, 1000, &many(200 * 1000), None).unwrap();
+    let (mut scratch, mut classes) = (vec![0.0; head.scratch(H, W)], vec![0.0; 1000]);
+    none("head", &mut || head.run_with(parallel, a.view(), &mut scratch, &mut classes));
 
     let materialize = Materialize::new(&reversed, isa).unwrap();
     none("materialize", &mut || materialize.run_with(parallel, a.view(), dst.view_mut()));
