@@ -142,7 +142,7 @@ proptest! {
 #[test]
 fn stems() {
     for padding in [Padding::all(1), Padding::Same] {
-        for (h, w) in [(1, 1), (2, 2), (32, 35), (33, 64)] {
+        for (h, w) in [(1, 1), (2, 2), (32, 35), (33, 64), (224, 224)] {
             let epilogue = Epilogue { bias: true, batch_norm: true, activation: Activation::Relu };
             let window = Window { kernel: 3, stride: 2, padding };
             Problem { epilogue, ..Problem::new(3, 24, h, w, window) }.check_pooled(Some(padding), |_, _| {});
