@@ -14,6 +14,7 @@
 //! them. Tiles that touch the left or right border test each pixel; those between do not.
 
 use crate::activation::Activation;
+use crate::micro::unroll;
 use crate::simd::Simd;
 
 /// Widest tile: seven accumulators, five weights and an input fit sixteen registers.
@@ -107,7 +108,8 @@ unsafe fn tile<S: Simd, const K: usize, const STRIDE: usize, const T: usize, con
     args: &Depthwise,
     at: Place,
 ) {
-    // SAFETY: the contract of `Depthwise`; rows and columns outside the image are left out below.
+    // SAFETY: the contract of `Depthwise`; rows and columns outside the image are left out below. Registers may be
+    // zeroed: `Simd` demands it.
     unsafe {
         // Row and column of the tile's first tap, both perhaps before the image.
         let y = (at.oy * STRIDE) as isize - args.pad_top as isize;
@@ -117,37 +119,34 @@ unsafe fn tile<S: Simd, const K: usize, const STRIDE: usize, const T: usize, con
         let (j0, j1) = (-x, args.iw as isize - x);
 
         let bias = s.load(args.bias.add(at.lane));
-        let mut acc = [bias; T];
+        let mut acc: [S::F32; T] = core::mem::zeroed();
+        unroll!(t < T, { acc[t] = bias });
         for kh in kh0..kh1 {
             let row =
                 args.src.wrapping_offset(((y + kh as isize) * args.iw as isize + x) * 16 + at.lane as isize);
             let taps = args.weights.add(kh * K * 16 + at.lane);
-            let w: [S::F32; K] = core::array::from_fn(|kw| s.load(taps.add(kw * 16)));
-            for j in 0..(T - 1) * STRIDE + K {
-                if EDGE && ((j as isize) < j0 || j as isize >= j1) {
-                    continue;
+            let mut w: [S::F32; K] = core::mem::zeroed();
+            unroll!(kw < K, { w[kw] = s.load(taps.add(kw * 16)) });
+            unroll!(long j < const { (T - 1) * STRIDE + K }, {
+                if !EDGE || (j as isize >= j0 && (j as isize) < j1) {
+                    let v = s.load(row.wrapping_add(j * 16));
+                    unroll!(kw < K, {
+                        // The pixel that meets this input with tap `kw`, if the tile has it.
+                        if j >= kw && (j - kw) % STRIDE == 0 && (j - kw) / STRIDE < T {
+                            let t = (j - kw) / STRIDE;
+                            acc[t] = s.mul_add(v, w[kw], acc[t]);
+                        }
+                    });
                 }
-                let v = s.load(row.wrapping_add(j * 16));
-                for (t, sum) in acc.iter_mut().enumerate() {
-                    if j >= t * STRIDE && j - t * STRIDE < K {
-                        *sum = s.mul_add(v, w[j - t * STRIDE], *sum);
-                    }
-                }
-            }
+            });
         }
         if args.activation != Activation::None {
-            for sum in &mut acc {
-                *sum = s.max(s.splat(0.0), *sum);
-            }
+            unroll!(t < T, { acc[t] = s.max(s.splat(0.0), acc[t]) });
         }
         if args.activation == Activation::Relu6 {
-            for sum in &mut acc {
-                *sum = s.min(s.splat(6.0), *sum);
-            }
+            unroll!(t < T, { acc[t] = s.min(s.splat(6.0), acc[t]) });
         }
         let dst = args.dst.add((at.oy * args.ow + at.ox) * 16 + at.lane);
-        for (t, &sum) in acc.iter().enumerate() {
-            s.store(sum, dst.add(t * 16));
-        }
+        unroll!(t < T, { s.store(acc[t], dst.add(t * 16)) });
     }
 }
