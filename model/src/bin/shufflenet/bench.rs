@@ -1,11 +1,10 @@
 //! `shufflenet bench`: latency.
 
-use crate::failure::Result;
+use crate::failure::{Output, Result};
 use crate::options::{Batch, NetworkArgs, RunArgs, Size};
 use crate::timing::{Peak, quantile, rounds, tidy, time};
 use crate::{Context, table, threads};
 use serde::Serialize;
-use std::io::Write;
 
 /// Measure the latency of a network with random weights
 ///
@@ -48,7 +47,7 @@ struct Report {
     percent_of_peak: f64,
 }
 
-pub(crate) fn run(context: &Context, args: &Args, out: &mut dyn Write) -> Result {
+pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
     let Args { network: which, run } = args;
     let batch = Batch::new(run.batch, which.size)?;
     let network = which.network(context.isa)?;

@@ -7,6 +7,9 @@ use std::io::{self, Write};
 /// What a command returns.
 pub(crate) type Result<T = ()> = std::result::Result<T, Failure>;
 
+/// Where a command writes: the standard output, of which only writing can fail.
+pub(crate) type Output = dyn Write + Send;
+
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -14,6 +17,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// Everything else: exit status 1.
     Other(String),
+    /// The same, where it has been told already.
+    Told,
     /// Whoever read the output has seen enough: no error at all.
     BrokenPipe,
 }
@@ -22,7 +27,7 @@ impl Failure {
     pub(crate) fn status(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Other(_) => 1,
+            Self::Other(_) | Self::Told => 1,
             Self::BrokenPipe => 0,
         }
     }
@@ -48,6 +53,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(why) | Self::Other(why) => f.write_str(why),
+            Self::Told => Ok(()),
             Self::BrokenPipe => f.write_str("broken pipe"),
         }
     }
@@ -69,16 +75,21 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Writes one line to the standard error, whatever characters a file name or a tensor may have brought in.
+/// Writes one line to the standard error.
 pub(crate) fn say(what: &str, text: &str) {
-    let mut line = String::new();
-    for c in text.trim_end().chars() {
+    // Where even this cannot be written, nobody is listening.
+    let _ = writeln!(io::stderr(), "shufflenet: {what}: {}", printable(text.trim_end()));
+}
+
+/// Text that stays on its line, whatever characters the name of a file or a tensor brought in.
+pub(crate) fn printable(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
         if c.is_control() {
             line.extend(c.escape_default());
         } else {
             line.push(c);
         }
     }
-    // Where even this cannot be written, nobody is listening.
-    let _ = writeln!(io::stderr(), "shufflenet: {what}: {line}");
+    line
 }

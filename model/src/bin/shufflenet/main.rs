@@ -2,8 +2,14 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod checkpoint;
+mod classify;
+mod convert;
 mod failure;
+mod fetch;
+mod logits;
 mod options;
+mod plot;
 mod profile;
 mod summary;
 mod table;
@@ -11,7 +17,7 @@ mod threads;
 mod timing;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use failure::{Failure, Result};
+use failure::{Failure, Output, Result};
 use kernels::Isa;
 use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe};
@@ -43,6 +49,8 @@ const GLOBAL: &str = "Options of every command";
 
 const EXAMPLES: &str = "\
 A first walk:
+  shufflenet fetch 1.0                    trained weights from torchvision
+  shufflenet classify PHOTO.jpg --weights shufflenetv2_x1-5666bf0f80.pth
   shufflenet summary                      the layers of the network and what they cost
   shufflenet bench                        its latency on this machine
   shufflenet profile                      where the time goes, layer by layer
@@ -52,9 +60,13 @@ Exit status: 0 on success, 2 on wrong usage, 1 on any other error.";
 
 #[derive(Subcommand)]
 enum Command {
+    Classify(classify::Args),
+    Logits(logits::Args),
     Summary(summary::Args),
     Profile(profile::Args),
     Bench(bench::Args),
+    Fetch(fetch::Args),
+    Convert(convert::Args),
 }
 
 /// What every command is told.
@@ -63,7 +75,7 @@ struct Context {
     threads: usize,
 }
 
-fn run(out: &mut dyn Write) -> Result {
+fn run(out: &mut Output) -> Result {
     let Cli { threads, isa, command } = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => {
@@ -78,9 +90,13 @@ fn run(out: &mut dyn Write) -> Result {
     };
     let context = Context { isa, threads: threads.into() };
     match command {
+        Command::Classify(args) => classify::run(&context, &args, out),
+        Command::Logits(args) => logits::run(&context, &args),
         Command::Summary(args) => summary::run(&context, &args, out),
         Command::Profile(args) => profile::run(&context, &args, out),
         Command::Bench(args) => bench::run(&context, &args, out),
+        Command::Fetch(args) => fetch::run(&args, out),
+        Command::Convert(args) => convert::run(&args, out),
     }
 }
 
@@ -93,7 +109,7 @@ fn main() -> ExitCode {
         *text = info.to_string();
     }));
     let result = panic::catch_unwind(AssertUnwindSafe(|| {
-        let mut out = io::stdout().lock();
+        let mut out = io::stdout();
         run(&mut out)?;
         Ok(out.flush()?)
     }));
@@ -105,6 +121,8 @@ fn main() -> ExitCode {
             Failure::Other(format!("internal error, please report it: {text}"))
         }
     };
-    failure::say("error", &failure.to_string());
+    if !matches!(failure, Failure::Told) {
+        failure::say("error", &failure.to_string());
+    }
     ExitCode::from(failure.status())
 }

@@ -38,7 +38,7 @@ impl NetworkArgs {
     }
 }
 
-fn widths() -> PossibleValuesParser {
+pub(crate) fn widths() -> PossibleValuesParser {
     PossibleValuesParser::new(WIDTHS.map(|(name, _)| {
         let value = PossibleValue::new(name);
         match name.strip_suffix(".0") {

@@ -1,6 +1,6 @@
 //! `shufflenet profile`: where the time goes.
 
-use crate::failure::Result;
+use crate::failure::{Output, Result};
 use crate::options::{Batch, NetworkArgs, RunArgs, Size};
 use crate::table::{Columns, grouped, shape};
 use crate::timing::{Peak, rounds, tidy, time};
@@ -8,7 +8,6 @@ use crate::{Context, threads};
 use kernels::Parallel;
 use model::{Cost, Images, Kind, Network, Workspace};
 use serde::Serialize;
-use std::io::Write;
 use std::time::Instant;
 
 /// Show where the time goes, by layer and by kind of layer
@@ -108,7 +107,7 @@ struct Round {
     layers: Vec<f64>,
 }
 
-pub(crate) fn run(context: &Context, args: &Args, out: &mut dyn Write) -> Result {
+pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
     let Args { network: which, run } = args;
     let batch = Batch::new(run.batch, which.size)?;
     let network = which.network(context.isa)?;

@@ -1,18 +1,20 @@
 //! `shufflenet summary`: what a network is made of.
 
-use crate::Context;
-use crate::failure::Result;
+use crate::failure::{Failure, Output, Result};
 use crate::options::NetworkArgs;
 use crate::table::{Columns, grouped, shape};
+use crate::{Context, plot};
+use model::atomic_file::AtomicFile;
 use model::{Config, Kind, Synthetic, Weights};
-use std::io::Write;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 /// List the layers of a network and what they cost
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   shufflenet summary --width 0.5 --wiring megvii
-  shufflenet summary --size 320
+  shufflenet summary --size 320 --plot network.svg
 
 params     what training changes: running means and variances are not counted
 macs       multiply-adds of convolutions and the fully connected layer, as the paper counts FLOPs
@@ -20,16 +22,25 @@ mac_bytes  memory access cost (the paper's MAC) in bytes: inputs, outputs and we
 pub(crate) struct Args {
     #[command(flatten)]
     network: NetworkArgs,
+
+    /// Draw the network, too: Table 5 of the paper with the units of its Figure 3
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
 }
 
-pub(crate) fn run(context: &Context, args: &Args, out: &mut dyn Write) -> Result {
+pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
     let network = args.network.network(context.isa)?;
     let size = args.network.size;
+    let costs = network.costs(size.h, size.w);
+    if let Some(path) = &args.plot {
+        save(path, &plot::draw(&network, &costs, size))
+            .map_err(|e| Failure::Other(format!("{}: {e}", path.display())))?;
+    }
     let mut table = Columns::new(3, &["layer", "kind", "output", "params", "macs", "mac_bytes"]);
     let mut params = params(network.config())?.into_iter();
     let mut total = [0; 3];
     let mut part = "";
-    for (layer, cost) in network.layers().iter().zip(network.costs(size.h, size.w)) {
+    for (layer, cost) in network.layers().iter().zip(&costs) {
         let stage = layer.name.split('.').next().unwrap_or_default();
         if part != stage && [part, stage].iter().any(|name| name.starts_with("stage")) {
             table.gap();
@@ -56,6 +67,12 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut dyn Write) -> Result
     table.row(["total".into(), String::new(), String::new(), params, macs, mac_bytes]);
     writeln!(out, "{}, images of {size}\n\n{table}", network.config())?;
     Ok(())
+}
+
+fn save(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(text.as_bytes())?;
+    file.commit()
 }
 
 /// Trained numbers of every layer that has weights, in the order in which they run.
