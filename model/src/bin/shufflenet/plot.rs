@@ -28,12 +28,12 @@ const STYLE: &str = "
   .frame { fill: none; stroke: #999; stroke-dasharray: 5 4 }
   rect { stroke: #555 }
   .conv1x1 { fill: #b5dcf5 } .depthwise { fill: #fbd89b } .conv3x3 { fill: #a9e0cd }
-  .fc { fill: #edc9de } .max_pool, .global_pool { fill: #e2e2e2 } .order { fill: #fff; stroke-dasharray: 3 2 }
+  .fc { fill: #edc9de } .pool { fill: #e2e2e2 } .order { fill: #fff; stroke-dasharray: 3 2 }
   .page { fill: #fff; stroke: none }
   @media (prefers-color-scheme: dark) {
     text { fill: #eee } .note { fill: #aaa } .line, .arrow, rect, .frame { stroke: #888 } .tip { fill: #888 }
     .conv1x1 { fill: #12506f } .depthwise { fill: #6d4a08 } .conv3x3 { fill: #0c5a44 }
-    .fc { fill: #693652 } .max_pool, .global_pool { fill: #3c3c3c } .order, .page { fill: #181818 }
+    .fc { fill: #693652 } .pool { fill: #3c3c3c } .order, .page { fill: #181818 }
   }";
 
 /// A layer and its cost.
@@ -48,11 +48,15 @@ pub(crate) fn draw(network: &Network, costs: &[Cost], size: Size) -> String {
     page.text("note middle", (WIDTH / 2.0, page.y), &caption);
     page.y += 22.0;
 
-    page.rect("order", (WIDTH / 2.0, page.y), BOX.0, "Image", &shape(layers[0].1.input));
+    page.rect("order", (WIDTH / 2.0, page.y), BOX.0, "Image", &shape([3, size.h, size.w]));
     page.y += STEP;
-    let in_stage = |(layer, _): &&Drawn<'_>| layer.name.starts_with("stage");
-    let before = layers.iter().take_while(|layer| !in_stage(layer));
-    before.for_each(|layer| page.below(*layer));
+    let [c1, .., c5] = network.config().stage_channels;
+    let of_kind = |kind: Kind| layers.iter().find(|(layer, _)| layer.kind == kind).map(|(_, cost)| *cost);
+    if let Some(stem) = of_kind(Kind::Stem) {
+        page.below("conv3x3", "Conv1 3x3, stride 2, ReLU", [c1, size.h.div_ceil(2), size.w.div_ceil(2)]);
+        page.below("pool", "MaxPool 3x3, stride 2", stem.output);
+        page.beside(stem);
+    }
     for stage in 2..=4 {
         let of_unit = |unit: usize| -> Vec<_> {
             let prefix = format!("stage{stage}.{unit}.");
@@ -60,8 +64,13 @@ pub(crate) fn draw(network: &Network, costs: &[Cost], size: Size) -> String {
         };
         page.stage(network, stage, [&of_unit(0), &of_unit(1)]);
     }
-    let after = layers.iter().skip_while(|layer| !in_stage(layer)).skip_while(|layer| in_stage(layer));
-    after.for_each(|layer| page.below(*layer));
+    if let Some(head) = of_kind(Kind::Head) {
+        let [_, h, w] = head.input;
+        page.below("conv1x1", "Conv5 1x1, ReLU", [c5, h, w]);
+        page.below("pool", "GlobalPool", [c5, 1, 1]);
+        page.below("fc", "FC", head.output);
+        page.beside(head);
+    }
 
     let height = page.y - STEP + BOX.1 + 20.0;
     format!(
@@ -124,27 +133,19 @@ impl Page {
         }
     }
 
-    /// A layer of the trunk, under what is there, with its cost beside it.
-    fn below(&mut self, (layer, cost): Drawn<'_>) {
+    /// A box of the trunk, under what is there.
+    fn below(&mut self, class: &str, what: &str, output: [usize; 3]) {
         let x = WIDTH / 2.0;
         self.arrow(&[(x, self.y - STEP + BOX.1), (x, self.y)], "");
-        self.layer(x, self.y, layer, cost);
-        let note = told([cost].into_iter());
-        self.text("note", (x + BOX.0 / 2.0 + 12.0, self.y + 23.0), &note);
+        self.rect(class, (x, self.y), BOX.0, what, &shape(output));
         self.y += STEP;
     }
 
-    fn layer(&mut self, x: f64, y: f64, layer: &Layer, cost: &Cost) {
-        let stride = if layer.stride > 1 { format!(", stride {}", layer.stride) } else { String::new() };
-        let what = match layer.kind {
-            Kind::Dense => format!("Conv 3x3{stride}"),
-            Kind::Pointwise => "Conv 1x1, ReLU".to_owned(),
-            Kind::Depthwise => format!("DWConv 3x3{stride}"),
-            Kind::MaxPool => format!("MaxPool 3x3{stride}"),
-            Kind::GlobalPool => "GlobalPool".to_owned(),
-            Kind::Linear => "FC".to_owned(),
-        };
-        self.rect(layer.kind.name(), (x, y), BOX.0, &what, &shape(cost.output));
+    /// The cost of boxes that run as one layer, beside the last of them.
+    fn beside(&mut self, cost: &Cost) {
+        let (x, y) = (WIDTH / 2.0 + BOX.0 / 2.0 + 12.0, self.y - STEP + 16.0);
+        self.text("note", (x, y), "in one pass with what is above:");
+        self.text("note", (x, y + 16.0), &told([cost].into_iter()));
     }
 
     /// Figure 3 (d), then (c), side by side.
@@ -219,7 +220,12 @@ impl Page {
         }
         for (x, first, branch) in [(left, 2, projection), (right, 1, main)] {
             for (n, (layer, cost)) in branch.iter().enumerate() {
-                self.layer(x, row(first + n), layer, cost);
+                let what = match (layer.kind, layer.stride) {
+                    (Kind::Depthwise, 2) => "DWConv 3x3, stride 2",
+                    (Kind::Depthwise, _) => "DWConv 3x3",
+                    _ => "Conv 1x1, ReLU",
+                };
+                self.rect(layer.kind.name(), (x, row(first + n)), BOX.0, what, &shape(cost.output));
                 self.arrow(&[(x, under(first + n)), (x, row(first + n + 1))], &layer.oc.to_string());
             }
         }
