@@ -174,7 +174,8 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const H: usize, const 
     let row = NV * S::LANES + H * <S::Half as Simd>::LANES;
     // SAFETY: the contract of `Gemm`, for the MR pixels from `pixel` on. Registers may be zeroed: `Simd` demands it.
     unsafe {
-        let src = args.src.add(pixel * STEP);
+        // Before the image where the first tap is padding; only what is read has to exist.
+        let src = args.src.wrapping_add(pixel * STEP);
         let dst = args.dst.add(pixel * 16);
         let mut acc: [[S::F32; NV]; MR] = core::mem::zeroed();
         let mut tail: [[<S::Half as Simd>::F32; H]; MR] = core::mem::zeroed();
@@ -199,7 +200,7 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const H: usize, const 
         let mut w: [S::F32; NV] = core::mem::zeroed();
         let mut w_tail: [<S::Half as Simd>::F32; H] = core::mem::zeroed();
         while offsets != end {
-            let x = src.add(*offsets as usize);
+            let x = src.wrapping_add(*offsets as usize);
             offsets = offsets.add(1);
             unroll!(v < NV, { w[v] = s.load(weights.add(v * S::LANES)) });
             unroll!(v < H, { w_tail[v] = h.load(weights.add(NV * S::LANES)) });
