@@ -146,10 +146,10 @@ fn bench_for_people() {
 
 #[test]
 fn the_layers_of_a_profile_add_up_to_the_end_to_end_time() {
-    // Other work on the machine may spoil a measurement, hardly three in a row.
+    // Other work on the machine, the other tests for one, may spoil a measurement, hardly ten in a row.
     let mut seen = Vec::new();
-    for _ in 0..3 {
-        let report = json(&["profile", "--width", "1.0", "--seconds", "1.5", "--json"]);
+    for _ in 0..10 {
+        let report = json(&["profile", "--width", "1.0", "--seconds", "1", "--json"]);
         let layers = report["layers"].as_array().unwrap();
         let kinds = report["kinds"].as_array().unwrap();
         let sum_ms = number(&report, "sum_ms");

@@ -125,6 +125,8 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
             turn = !turn;
             for observed in [turn, !turn] {
                 for image in batch.one_by_one() {
+                    // Who waits for the processor may have it now rather than in the middle of a run.
+                    std::thread::yield_now();
                     if observed {
                         observe(&network, parallel, image, &mut workspace, &mut layers);
                     } else {
