@@ -179,16 +179,21 @@ impl<'a> PointwiseBuilder<'a> {
         for panel in &panels {
             let nr = panel.width.lanes(kernels);
             let (head, rows) = packed.as_mut_slice()[panel.at..][..(1 + panel.k.len()) * nr].split_at_mut(nr);
-            for (lane, &channel) in channel_of[panel.slot..][..nr].iter().enumerate() {
-                if channel == NONE {
-                    continue;
-                }
-                let o = channel as usize;
+            let channels = channel_of[panel.slot..][..nr].iter().enumerate();
+            let channels =
+                channels.filter(|&(_, &channel)| channel != NONE).map(|(lane, &c)| (lane, c as usize));
+            for (lane, o) in channels.clone() {
                 head[lane] = bias[o];
-                let row = &weights[o * group_ic..][..group_ic];
-                for (k, &i) in k_channels[panel.k.clone()].iter().enumerate() {
-                    if i as usize / group_ic == o / group_oc {
-                        rows[k * nr + lane] = (f64::from(row[i as usize % group_ic]) * scale[o]) as f32;
+            }
+            // A few k at a time, so that the lines written to stay in cache while every lane visits them.
+            for (rows, inputs) in rows.chunks_mut(16 * nr).zip(k_channels[panel.k.clone()].chunks(16)) {
+                for (lane, o) in channels.clone() {
+                    let (row, first) = (&weights[o * group_ic..][..group_ic], o / group_oc * group_ic);
+                    for (to, &i) in rows[lane..].iter_mut().step_by(nr).zip(inputs) {
+                        // Inputs of another group that shares the register stay zero.
+                        if let Some(&weight) = row.get((i as usize).wrapping_sub(first)) {
+                            *to = (f64::from(weight) * scale[o]) as f32;
+                        }
                     }
                 }
             }
