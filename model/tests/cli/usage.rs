@@ -8,7 +8,7 @@ const COMMANDS: [&str; 7] = ["classify", "logits", "summary", "profile", "bench"
 
 #[test]
 fn wrong_usage_is_one_line_and_status_2() {
-    let cases: [(&[&str], &[&str]); 27] = [
+    let cases: [(&[&str], &[&str]); 28] = [
         (&[], &["expected a command", "classify", "convert", "--help"]),
         (&["nonsense"], &["nonsense"]),
         (&["--nonsense"], &["--nonsense"]),
@@ -28,6 +28,7 @@ fn wrong_usage_is_one_line_and_status_2() {
         (&["bench", "--threads", "two"], &["--threads"]),
         (&["bench", "--isa", "sse9"], &["sse9", "auto, avx512, avx2, portable"]),
         (&["bench", "--pin", "x"], &["--pin"]),
+        (&["bench", "--pin", "3-1"], &["--pin", "3-1"]),
         (&["bench", "--pin", "0", "--threads", "2"], &["--pin", "2 threads", "found 1"]),
         (&["bench", "more"], &["more"]),
         (&["classify", "photo.jpg"], &["--weights"]),

@@ -17,7 +17,8 @@ Examples:
   shufflenet bench --width 1.0 --batch 8 --threads 2 --pin 0,1
   shufflenet bench --isa avx2 --size 193x257 --seconds 10 --json
 
-FLOP are 2 per multiply-add. `gflops` and `percent_of_peak` come from the minimum. Times are per batch, `macs` per image.")]
+FLOP are 2 per multiply-add. `gflops` and `percent_of_peak` come from the minimum.
+Times are per batch, `macs` per image.")]
 pub(crate) struct Args {
     #[command(flatten)]
     network: NetworkArgs,

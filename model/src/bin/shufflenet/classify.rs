@@ -16,9 +16,12 @@ Examples:
   shufflenet classify cat.jpg dog.png --weights shufflenetv2_x1-5666bf0f80.pth
   shufflenet classify leaf.jpg --weights trained.safetensors --labels plants.txt --top 3 --json
 
-Photos are turned as their EXIF orientation says, resized and cropped to 224x224 as the authors of the weights do:
-torchvision (short side 256 for 0.5x and 1.0x, 232 for 1.5x and 2.0x), Megvii (BGR, 0 to 255), Keras (RGB, 0 to 1).
-A photo that cannot be read does not keep the others from being classified; the exit status is 1 then.")]
+Photos are turned as their EXIF orientation says, resized, and cropped to 224x224:
+  torchvision   short side 256 for 0.5x and 1.0x, 232 for 1.5x and 2.0x; mean and deviation
+  megvii        short side 256; BGR, 0 to 255
+  keras         short side 256; RGB, 0 to 1
+A photo that cannot be read does not keep the others from being classified; the exit
+status is 1 then.")]
 pub(crate) struct Args {
     /// JPEG or PNG files
     #[arg(required = true, value_name = "IMAGE")]

@@ -11,16 +11,15 @@ use std::path::PathBuf;
 #[command(after_help = "\
 Examples:
   shufflenet logits --weights shufflenetv2_x1.pth --input x.npy --output y.npy
-  shufflenet logits --weights keras.h5 --input x.npy --layout nhwc --softmax --output y.npy --threads 4
+  shufflenet logits --weights w.h5 --input x.npy --layout nhwc --output y.npy --softmax
 
 In Python, an input is made and the output read by
   numpy.save('x.npy', batch.numpy())      # float32, (batch, 3, height, width)
   numpy.load('y.npy')                     # float32, (batch, classes)
 
-The checkpoint may be PyTorch's .pth, .safetensors, or HDF5 from Keras 2; wiring, width and classes are recognised.
 Images are run as they are: any batch, any height and width from 32 on.")]
 pub(crate) struct Args {
-    /// Checkpoint
+    /// Checkpoint: PyTorch's .pth, .safetensors, or HDF5 from Keras 2; wiring, width and classes are recognised
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
 

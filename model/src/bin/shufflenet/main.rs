@@ -105,8 +105,11 @@ fn main() -> ExitCode {
     // stack has been unwound and temporary files are gone.
     static PANIC: Mutex<String> = Mutex::new(String::new());
     panic::set_hook(Box::new(|info| {
-        let mut text = PANIC.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        *text = info.to_string();
+        let payload = info.payload();
+        let formatted = payload.downcast_ref::<String>().map(String::as_str);
+        let what = formatted.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        let at = info.location().map_or_else(String::new, |place| format!(" ({place})"));
+        *PANIC.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = format!("{what}{at}");
     }));
     let result = panic::catch_unwind(AssertUnwindSafe(|| {
         let mut out = io::stdout();

@@ -123,10 +123,10 @@ fn cpus(text: &str) -> std::result::Result<Cpus, String> {
     let mut cpus = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (Some(first), Some(last)) = (number(first), number(last)) else {
-            return Err("expected numbers of processors, as in `0,2` or `4-7`".to_owned());
-        };
-        cpus.extend(first..=last);
+        match (number(first), number(last)) {
+            (Some(first), Some(last)) if first <= last => cpus.extend(first..=last),
+            _ => return Err("expected numbers of processors, as in `0,2` or `4-7`".to_owned()),
+        }
     }
     Ok(cpus.into())
 }

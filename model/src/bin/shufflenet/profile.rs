@@ -12,8 +12,8 @@ use std::time::Instant;
 
 /// Show where the time goes, by layer and by kind of layer
 ///
-/// Every round runs the network twice, in turns, once undisturbed and once with a look at the clock after each layer, and then
-/// multiply-adds on registers alone for the peak. The fastest tenth of the runs of each sort counts.
+/// Every round runs the network twice, in turns, once undisturbed and once with a look at the clock after each layer,
+/// and then multiply-adds on registers alone for the peak. The fastest tenth of the runs of each sort counts.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -21,12 +21,15 @@ Examples:
   shufflenet profile --width 0.5 --isa portable --threads 2
   shufflenet profile --batch 8 --json
 
-ms         of all images of the batch, which run one after the other here, each cut among the threads
-GFLOP/s    2 FLOP per multiply-add; % peak is that of the multiply-add units
-mac_bytes  memory access cost (the paper's MAC) in bytes for one image: inputs, outputs and weights, each touched once
-FLOP/byte  arithmetic intensity: the former by the latter
+ms         of all images of the batch, one after the other, each cut among the threads
+GFLOP/s    2 FLOP per multiply-add; % peak: of what multiply-adds on registers alone reach
+mac_bytes  memory access cost (the paper's MAC) in bytes for one image:
+           inputs, outputs and weights, each touched once
+FLOP/byte  arithmetic intensity: the work of the layer by its mac_bytes
 
-BN and ReLU run inside the convolutions; channel split, concatenation and shuffle move no data. They have no rows.")]
+The table by kind is the paper's Figure 2 for this machine. Element-wise operations and
+data movement have no row: BN and ReLU run inside the convolutions; channel split,
+concatenation and shuffle move no data.")]
 pub(crate) struct Args {
     #[command(flatten)]
     network: NetworkArgs,

@@ -17,8 +17,9 @@ Examples:
   shufflenet summary --size 320 --plot network.svg
 
 params     what training changes: running means and variances are not counted
-macs       multiply-adds of convolutions and the fully connected layer, as the paper counts FLOPs
-mac_bytes  memory access cost (the paper's MAC) in bytes: inputs, outputs and weights, each touched once")]
+macs       multiply-adds of convolutions and fc: what the paper counts as FLOPs
+mac_bytes  memory access cost (the paper's MAC) in bytes:
+           inputs, outputs and weights, each touched once")]
 pub(crate) struct Args {
     #[command(flatten)]
     network: NetworkArgs,
