@@ -113,10 +113,12 @@ impl Layer {
 
     /// The paper's lower bound (its equation 1) on `mac_bytes` at this layer's multiply-adds B and output
     /// map hw, `2 sqrt(hw B) + B / hw`: what the best ungrouped layer of the same FLOPs would cost. A k x k
-    /// kernel divides the square root by k. `None` for a stride, to which the argument does not apply.
+    /// kernel divides the square root by k. `None` for a stride and for depthwise layers, to which the argument
+    /// does not apply.
     pub fn lower_bound_bytes(&self) -> Option<f64> {
         let (hw, b) = ((self.oh() * self.ow()) as f64, self.macs() as f64);
-        (self.stride == 1).then(|| ELEMENT as f64 * (2.0 * (hw * b).sqrt() / self.kernel as f64 + b / hw))
+        let applies = self.stride == 1 && self.kind() != Kind::Depthwise;
+        applies.then(|| ELEMENT as f64 * (2.0 * (hw * b).sqrt() / self.kernel as f64 + b / hw))
     }
 
     /// FLOP per byte of memory access cost.

@@ -1,3 +1,8 @@
-//! The report.
+//! The report; see [`bench_suite`].
 #![forbid(unsafe_code)]
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bench_suite::cli::main()
+}

@@ -1,6 +1,6 @@
 //! Bars side by side, and bars of parts.
 
-use super::scale::{Range, Scale, group};
+use super::scale::{Range, Scale, grouped};
 use super::svg::{Anchor, Key, Svg, text_width};
 use super::{COLOURS, Plot};
 
@@ -13,8 +13,8 @@ pub struct Bars {
     pub series: Vec<String>,
     /// The groups, from left to right.
     pub groups: Vec<Group>,
-    /// What the diamonds over the bars are; empty if there are none.
-    pub paper: String,
+    /// Names of the published values drawn over the bars, at most two.
+    pub papers: Vec<String>,
     /// A value to draw a line at.
     pub baseline: Option<f64>,
 }
@@ -33,8 +33,8 @@ pub struct Group {
 pub struct Bar {
     /// Height; a bar without a finite value is left out.
     pub value: f64,
-    /// A published value to compare with.
-    pub paper: Option<f64>,
+    /// Published values to compare with, in the order of [`Bars::papers`].
+    pub papers: [Option<f64>; 2],
     /// Text shown when the bar is pointed at.
     pub tip: String,
 }
@@ -45,15 +45,14 @@ impl Plot for Bars {
         let mut svg = Svg::new(width, 0.0);
         let mut entries: Vec<(Key, &str)> =
             self.series.iter().enumerate().map(|(i, name)| (Key::Swatch(i), name.as_str())).collect();
-        if !self.paper.is_empty() {
-            entries.push((Key::Paper, &self.paper));
-        }
+        entries.extend(self.papers.iter().enumerate().map(|(i, name)| (Key::Paper(i), name.as_str())));
         let (left, right) = (if narrow { 40.0 } else { 52.0 }, width - 8.0);
         let top = svg.legend(&entries, (left, 4.0), right - left) + 22.0;
         let bottom = top + if narrow { 200.0 } else { 240.0 };
 
         let bars = || self.groups.iter().flat_map(|g| &g.bars);
-        let values = bars().map(|b| b.value).chain(bars().filter_map(|b| b.paper)).chain(self.baseline);
+        let values =
+            bars().map(|b| b.value).chain(bars().flat_map(|b| b.papers).flatten()).chain(self.baseline);
         let y = Range::over(Scale::Linear, values, bottom, top);
         for (value, label) in y.ticks(38.0) {
             svg.line("grid", (left, y.at(value)), (right, y.at(value)));
@@ -94,15 +93,16 @@ fn draw_bar(svg: &mut Svg, bar: &Bar, series: usize, x: f64, width: f64, y: &Ran
     let inset = (width * 0.08).min(2.0);
     svg.rect(&format!("f{}", series % COLOURS), (x + inset, to), (width - 2.0 * inset, from - to), &bar.tip);
     let text = three_digits(bar.value);
-    if text_width(&text, 12.0) <= width + 1.0 {
+    // A mark just above the bar takes the place of the number.
+    let free = bar.papers.iter().flatten().all(|paper| !(to - 17.0..to + 3.0).contains(&y.at(*paper)));
+    if free && text_width(&text, 12.0) <= width + 1.0 {
         svg.text("halo", (x + width / 2.0, to - 4.0), Anchor::Middle, text);
     }
-    if let Some(paper) = bar.paper {
-        svg.paper_mark(
-            (x + width / 2.0, y.at(paper)),
-            width * 0.8,
-            &format!("paper: {}", three_digits(paper)),
-        );
+    for (which, paper) in bar.papers.iter().enumerate() {
+        if let Some(paper) = paper {
+            let tip = format!("paper: {}", three_digits(*paper));
+            svg.paper_mark(which, (x + width / 2.0, y.at(*paper)), width * 0.8, &tip);
+        }
     }
 }
 
@@ -212,7 +212,7 @@ fn three_digits(value: f64) -> String {
         v if v >= 10.0 => 1,
         _ => 2,
     };
-    group(&format!("{value:.digits$}"))
+    grouped(&format!("{value:.digits$}"))
 }
 
 #[cfg(test)]
@@ -221,12 +221,12 @@ mod tests {
 
     #[test]
     fn bars_are_as_high_as_their_values() {
-        let bar = |value| Bar { value, paper: Some(2.0), tip: String::new() };
+        let bar = |value| Bar { value, papers: [Some(2.0), None], tip: String::new() };
         let plot = Bars {
             title: "slow-down".into(),
             series: vec!["a & b".into(), "c".into()],
             groups: vec![Group { label: "x1".into(), bars: vec![bar(1.0), bar(2.0), bar(f64::NAN)] }],
-            paper: "paper".into(),
+            papers: vec!["paper".into()],
             baseline: Some(1.0),
         };
         let text = plot.draw(600.0).standalone("t");

@@ -11,8 +11,10 @@ mod svg;
 mod xy;
 
 pub use bars::{Bar, Bars, Group, Row, Stacked};
+pub(crate) use scale::grouped;
 pub use scale::{Axis, Scale};
 pub use svg::Svg;
+pub(crate) use svg::escape;
 pub use xy::{Guide, Point, Series, Xy};
 
 /// Rules for the classes used in plots; a page that inlines plots needs them once.
@@ -24,10 +26,12 @@ pub const STYLE: &str = "\
 .plot .roof{stroke:currentColor;stroke-width:1.6;opacity:.8;fill:none}\
 .plot .line{fill:none;stroke-width:2;stroke-linejoin:round}.plot .bold{font-weight:600}\
 .plot .mark{stroke:#fff;stroke-width:.8}.plot .halo{paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoin:round}\
-.f0{fill:#0072b2}.f1{fill:#d55e00}.f2{fill:#009e73}.f3{fill:#e69f00}.f4{fill:#56b4e9}.f5{fill:#cc79a7}.f6{fill:#8a8f98}\
-.s0{stroke:#0072b2}.s1{stroke:#d55e00}.s2{stroke:#009e73}.s3{stroke:#e69f00}.s4{stroke:#56b4e9}.s5{stroke:#cc79a7}.s6{stroke:#8a8f98}\
+.plot .paper{fill:#1c2024;stroke:#fff;stroke-width:1.2}.plot .hollow{fill:#fff;stroke:#1c2024;stroke-width:1.6}\
+.f0{fill:#0072b2}.f1{fill:#d55e00}.f2{fill:#009e73}.f3{fill:#e69f00}.f4{fill:#cc79a7}.f5{fill:#56b4e9}.f6{fill:#8a8f98}\
+.s0{stroke:#0072b2}.s1{stroke:#d55e00}.s2{stroke:#009e73}.s3{stroke:#e69f00}.s4{stroke:#cc79a7}.s5{stroke:#56b4e9}.s6{stroke:#8a8f98}\
 .plot .on0,.plot .on1,.plot .on2{fill:#fff}.plot .on3,.plot .on4,.plot .on5,.plot .on6{fill:#111}\
 @media (prefers-color-scheme:dark){.plot{color:#e4e7eb}.plot .mark{stroke:#15181c}.plot .halo{stroke:#15181c}\
+.plot .paper{fill:#e4e7eb;stroke:#15181c}.plot .hollow{fill:#15181c;stroke:#e4e7eb}\
 .f0{fill:#2f8fd0}.s0{stroke:#2f8fd0}.f1{fill:#e8702a}.s1{stroke:#e8702a}.f2{fill:#14b286}.s2{stroke:#14b286}}\
 @media print{.plot{color:#000}.plot .mark,.plot .halo{stroke:#fff}}";
 

@@ -99,7 +99,7 @@ impl Range {
         let digits = (-step.log10().floor()).clamp(0.0, 9.0) as usize;
         let first = (self.low / step - 1e-9).ceil() as i64;
         let last = (self.high / step + 1e-9).floor() as i64;
-        (first..=last).map(|i| i as f64 * step).map(|v| (v, group(&format!("{v:.digits$}")))).collect()
+        (first..=last).map(|i| i as f64 * step).map(|v| (v, grouped(&format!("{v:.digits$}")))).collect()
     }
 
     fn log_ticks(&self, wanted: f64) -> Vec<Tick> {
@@ -127,11 +127,11 @@ impl Range {
 /// A number without trailing zeros, thousands set apart.
 fn plain(value: f64) -> String {
     let digits = (-value.log10().floor()).clamp(0.0, 9.0) as usize;
-    group(&format!("{value:.digits$}"))
+    grouped(&format!("{value:.digits$}"))
 }
 
 /// Sets thousands apart by a narrow space, from 10 000 up.
-pub(crate) fn group(number: &str) -> String {
+pub(crate) fn grouped(number: &str) -> String {
     let (sign, rest) = number.strip_prefix('-').map_or(("", number), |rest| ("\u{2212}", rest));
     let (whole, fraction) = rest.split_once('.').map_or((rest, None), |(w, f)| (w, Some(f)));
     let mut text = String::from(sign);
@@ -184,8 +184,8 @@ mod tests {
 
     #[test]
     fn thousands_are_set_apart() {
-        assert_eq!(group("1234567.5"), "1\u{202f}234\u{202f}567.5");
-        assert_eq!(group("1234"), "1234");
-        assert_eq!(group("-12345"), "\u{2212}12\u{202f}345");
+        assert_eq!(grouped("1234567.5"), "1\u{202f}234\u{202f}567.5");
+        assert_eq!(grouped("1234"), "1234");
+        assert_eq!(grouped("-12345"), "\u{2212}12\u{202f}345");
     }
 }

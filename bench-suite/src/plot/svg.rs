@@ -80,7 +80,7 @@ impl Svg {
         let (a, b, c) = (0.95 * r, 1.15 * r, 0.72 * r);
         let path = match series % 6 {
             0 => format!(
-                "M{:.1} {y:.1}a{r:.1} {r:.1} 0 1 0 {size:.1} 0a{r:.1} {r:.1} 0 1 0 -{size:.1} 0z",
+                "M{:.2} {y:.2}a{r:.2} {r:.2} 0 1 0 {size:.2} 0a{r:.2} {r:.2} 0 1 0 -{size:.2} 0z",
                 x - r
             ),
             1 => format!("M{:.1} {:.1}h{:.1}v{:.1}h-{:.1}z", x - a, y - a, 2.0 * a, 2.0 * a, 2.0 * a),
@@ -119,7 +119,7 @@ impl Svg {
                 Key::Swatch(series) => {
                     self.rect(&format!("f{}", series % super::COLOURS), (x, y - 10.0), (12.0, 12.0), "");
                 }
-                Key::Paper => self.paper_mark((x + 6.0, y - 4.0), 12.0, ""),
+                Key::Paper(which) => self.paper_mark(*which, (x + 6.0, y - 4.0), 12.0, ""),
             }
             self.text("", (x + 18.0, y), Anchor::Start, name);
             x += needed;
@@ -127,12 +127,13 @@ impl Svg {
         if entries.is_empty() { 0.0 } else { y - top + 12.0 }
     }
 
-    /// The mark of a published value, drawn over a bar.
-    pub(super) fn paper_mark(&mut self, (x, y): (f64, f64), width: f64, tip: &str) {
+    /// The mark of a published value, drawn over a bar: filled for the first kind, hollow for the second.
+    pub(super) fn paper_mark(&mut self, which: usize, (x, y): (f64, f64), width: f64, tip: &str) {
         let r = (width / 2.0).min(5.0);
+        let class = if which == 0 { "paper" } else { "paper hollow" };
         let tip = tip_element(tip);
         self.push(format_args!(
-            r#"<path class="halo" stroke="currentColor" fill="currentColor" d="M{:.1} {y:.1}l{r:.1} -{r:.1}l{r:.1} {r:.1}l-{r:.1} {r:.1}z">{tip}</path>"#,
+            r#"<path class="{class}" d="M{:.1} {y:.1}l{r:.1} -{r:.1}l{r:.1} {r:.1}l-{r:.1} {r:.1}z">{tip}</path>"#,
             x - r
         ));
     }
@@ -172,7 +173,7 @@ pub(super) enum Key {
     Mark(usize),
     Line(usize),
     Swatch(usize),
-    Paper,
+    Paper(usize),
 }
 
 fn tip_element(tip: &str) -> String {

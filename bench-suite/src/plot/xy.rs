@@ -1,6 +1,6 @@
 //! Points and lines over two axes: scatter plots, sweeps, and the roofline.
 
-use super::scale::{Axis, Range, Scale};
+use super::scale::{Axis, Range};
 use super::svg::{Anchor, Key, Svg, text_width};
 use super::{COLOURS, Plot};
 
@@ -73,12 +73,10 @@ impl Plot for Xy {
         let bottom = top + height - 66.0;
         svg.height = bottom + 44.0;
 
-        let kept = |guide: &&Guide| guide.strong;
-        let guide_points = || self.guides.iter().filter(kept).flat_map(|g| &g.points);
+        let strong = || self.guides.iter().filter(|guide| guide.strong).flat_map(|guide| &guide.points);
         let points = || self.series.iter().flat_map(|s| &s.points);
         let xs = points().map(|p| p.x);
-        let ys =
-            points().map(|p| p.y).chain(guide_points().map(|p| p.1).filter(|_| self.y.scale == Scale::Log));
+        let ys = points().map(|p| p.y).chain(strong().map(|p| p.1));
         let x = Range::over(self.x.scale, xs, left, right);
         let y = Range::over(self.y.scale, ys, bottom, top);
         self.axes(&mut svg, &x, &y, (left, right, top, bottom), narrow);

@@ -1,0 +1,132 @@
+//! The command line.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, value_parser};
+use kernels::Isa;
+
+use crate::peers::Peers;
+use crate::report::Report;
+use crate::suite::{self, Mode, Options};
+use crate::{compare, output, sections, terminal};
+
+/// Measures this machine, the four guidelines of the ShuffleNetV2 paper and the networks behind them, and writes a
+/// report: index.html, report.json, plots as .svg, tables as .csv.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Run,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Says what became faster or slower from one report.json to another, beyond the noise of both.
+    Compare {
+        /// The earlier report.json
+        old: PathBuf,
+        /// The later report.json
+        new: PathBuf,
+        /// Slow-downs larger than this many percent end with exit status 1
+        #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = percent)]
+        threshold: f64,
+    },
+    /// Writes page, plots and tables again from a report.json.
+    Render {
+        /// The report.json
+        report: PathBuf,
+        /// Where to write
+        #[arg(long, value_name = "DIR", default_value = "target/report")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// Under a minute, without the largest experiments
+    #[arg(long)]
+    quick: bool,
+    /// As long as good numbers take, every answer checked at full size
+    #[arg(long, conflicts_with = "quick")]
+    full: bool,
+    /// Where to write
+    #[arg(long, value_name = "DIR", default_value = "target/report")]
+    out: PathBuf,
+    /// Threads of everything that does not compare them
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..=1024))]
+    threads: u16,
+    /// Instruction set of everything that does not compare them: auto, avx512, avx2 or portable
+    #[arg(long, value_name = "ISA", env = "KERNELS_ISA", default_value = "auto", value_parser = isa)]
+    isa: Isa,
+    /// Other engines' times, as bench-suite/peers/race.py writes them; left out where there is no such file
+    #[arg(long, value_name = "FILE", default_value = "target/peers/peers.json")]
+    peers: PathBuf,
+}
+
+fn isa(name: &str) -> Result<Isa, String> {
+    Isa::from_name(name).map_err(|e| e.to_string())
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if (0.0..=1e6).contains(&number) => Ok(number),
+        _ => Err("must be a number of percent, 0 or more".into()),
+    }
+}
+
+/// Runs the command line. Exit status 0 on success, 2 on a usage error, 1 on any other.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse() {
+        Cli { command: Some(Command::Compare { old, new, threshold }), .. } => {
+            compare_files(&old, &new, threshold)
+        }
+        Cli { command: Some(Command::Render { report, out }), .. } => {
+            Report::read(&report).and_then(|report| write(&report, &out))
+        }
+        Cli { command: None, run } => measure(&run),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            if !message.is_empty() {
+                eprintln!("error: {message}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(run: &Run) -> Result<(), String> {
+    let mode = match (run.quick, run.full) {
+        (true, _) => Mode::Quick,
+        (_, true) => Mode::Full,
+        _ => Mode::Default,
+    };
+    // A bad file should be known before three minutes have passed.
+    let peers = Peers::read(&run.peers)?;
+    let mut report = suite::run(Options { mode, isa: run.isa, threads: usize::from(run.threads) })?;
+    report.peers = peers;
+    write(&report, &run.out)
+}
+
+fn write(report: &Report, out: &Path) -> Result<(), String> {
+    let document = sections::document(report);
+    output::write(report, &document, out)?;
+    print!("{}", terminal::summary(&document));
+    println!("\n{}", out.join("index.html").display());
+    Ok(())
+}
+
+/// An empty message where everything worth saying has been printed.
+fn compare_files(old: &Path, new: &Path, threshold: f64) -> Result<(), String> {
+    let (old, new) = (Report::read(old)?, Report::read(new)?);
+    let comparison = compare::compare(&old, &new);
+    if comparison.compared == 0 {
+        return Err("the two reports have no measurement in common".into());
+    }
+    print!("{}", comparison.text(threshold));
+    if comparison.regressions(threshold).next().is_some() { Err(String::new()) } else { Ok(()) }
+}
