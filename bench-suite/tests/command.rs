@@ -1,0 +1,194 @@
+//! The command as a user meets it: exit status, messages, files.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use bench_suite::report::Report;
+
+fn dir(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+fn run(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench-suite"));
+    command.args(args).env_remove("KERNELS_ISA").output().unwrap()
+}
+
+/// Exit status, standard output, standard error.
+fn ran(args: &[&str]) -> (i32, String, String) {
+    let output = run(args);
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn save(report: &Report, path: &Path) -> String {
+    fs::write(path, serde_json::to_string(report).unwrap()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// The report with some measurements' samples multiplied.
+fn scaled(report: &Report, prefix: &str, factor: f64) -> Report {
+    let mut report = report.clone();
+    for m in report.measurements.iter_mut().filter(|m| m.id.starts_with(prefix)) {
+        m.seconds.iter_mut().for_each(|s| *s *= factor);
+    }
+    report
+}
+
+#[test]
+fn reports_survive_their_file() {
+    let report = common::report();
+    assert_eq!(Report::parse(&serde_json::to_string(&report).unwrap()).unwrap(), report);
+}
+
+#[test]
+fn comparing_finds_what_changed_and_nothing_else() {
+    let dir = dir("compare");
+    let report = common::report();
+    let old = save(&report, &dir.join("old.json"));
+    let slower = save(&scaled(&report, "model/1.0", 1.2), &dir.join("slower.json"));
+    let faster = save(&scaled(&report, "net/mobilenet_v2", 0.8), &dir.join("faster.json"));
+    let noisy = save(&scaled(&report, "", 1.01), &dir.join("noisy.json"));
+
+    let (status, out, err) = ran(&["compare", &old, &slower]);
+    assert_eq!((status, err.as_str()), (1, ""));
+    assert!(out.contains("slower:") && out.contains("+20.0 %") && out.contains("model/1.0"), "{out}");
+    assert!(out.contains("1 slower, 0 faster") && out.contains("1 slower by more than 5 %"), "{out}");
+    assert_eq!(ran(&["compare", &old, &slower, "--threshold", "25"]).0, 0);
+
+    let (status, out, _) = ran(&["compare", &old, &faster]);
+    assert_eq!(status, 0);
+    assert!(out.contains("0 slower, 4 faster"), "{out}");
+
+    let (status, out, _) = ran(&["compare", &old, &noisy, "--threshold", "0"]);
+    assert_eq!(status, 0, "{out}");
+    assert!(out.contains("0 slower, 0 faster"), "{out}");
+}
+
+#[test]
+fn other_work_and_other_machines_are_told_apart() {
+    let dir = dir("unlike");
+    let report = common::report();
+    let mut other = report.clone();
+    other.environment.cpu = "another processor".into();
+    other.measurements[0].macs += 1;
+    other.measurements.pop();
+    let (old, new) = (save(&report, &dir.join("old.json")), save(&other, &dir.join("new.json")));
+    let (status, out, _) = ran(&["compare", &old, &new]);
+    assert_eq!(status, 0);
+    assert!(out.contains("! processor differs:") && out.contains("another processor now"), "{out}");
+    assert!(out.contains("3 have no counterpart"), "{out}");
+
+    let mut strange = report.clone();
+    strange.measurements.iter_mut().for_each(|m| m.id.push('!'));
+    let strange = save(&strange, &dir.join("strange.json"));
+    let (status, out, err) = ran(&["compare", &old, &strange]);
+    assert_eq!((status, out.as_str()), (1, ""));
+    assert_eq!(err, "error: the two reports have no measurement in common\n");
+}
+
+#[test]
+fn bad_files_are_one_line_errors() {
+    let dir = dir("bad");
+    let good = save(&common::report(), &dir.join("good.json"));
+    let mut cases = vec![("missing.json", None, "No such file")];
+    cases.push(("garbage.json", Some("\u{0}\u{1}".to_owned()), "not a report of this program"));
+    cases.push(("empty.json", Some(String::new()), "not a report of this program"));
+    cases.push(("other.json", Some("{\"schema\": 99}".to_owned()), "expected schema 1, found 99"));
+    cases.push(("part.json", Some("{\"schema\": 1}".to_owned()), "missing field"));
+    let mut hollow = common::report();
+    hollow.measurements[3].seconds.clear();
+    cases.push(("hollow.json", Some(serde_json::to_string(&hollow).unwrap()), "at least one"));
+    let mut negative = common::report();
+    negative.measurements[3].seconds[0] = -1.0;
+    cases.push(("negative.json", Some(serde_json::to_string(&negative).unwrap()), "positive numbers"));
+    let deep = format!("{{\"schema\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    cases.push(("deep.json", Some(deep), "not a report of this program"));
+    for (name, content, expected) in cases {
+        let path = dir.join(name);
+        if let Some(content) = content {
+            fs::write(&path, content).unwrap();
+        }
+        let (status, out, err) = ran(&["compare", &good, path.to_str().unwrap()]);
+        assert_eq!((status, out.as_str()), (1, ""), "{name}");
+        assert!(err.starts_with("error: ") && err.contains(name) && err.contains(expected), "{name}: {err}");
+        assert_eq!(err.lines().count(), 1, "{name}: {err}");
+    }
+    let (status, _, err) = ran(&["compare", &good, dir.to_str().unwrap()]);
+    assert!(status == 1 && err.lines().count() == 1, "{err}");
+}
+
+/// Before three minutes of measuring, not after.
+#[test]
+fn a_bad_race_is_refused_at_once() {
+    let dir = dir("race");
+    for (content, expected) in [("[]", "not a race of engines"), ("{\"schema\":1}", "not a race of engines")]
+    {
+        let path = dir.join("peers.json");
+        fs::write(&path, content).unwrap();
+        let (status, _, err) = ran(&["--quick", "--peers", path.to_str().unwrap()]);
+        assert!(status == 1 && err.contains(expected) && err.lines().count() == 1, "{err}");
+    }
+}
+
+#[test]
+fn usage_errors_are_status_2() {
+    for args in [
+        &["compare", "only-one.json"][..],
+        &["--threads", "0"],
+        &["--isa", "mmx"],
+        &["--quick", "--full"],
+        &["compare", "a", "b", "--threshold", "-1"],
+        &["compare", "a", "b", "--threshold", "x"],
+        &["nonsense"],
+    ] {
+        let (status, out, err) = ran(args);
+        assert_eq!((status, out.as_str()), (2, ""), "{args:?}");
+        assert!(err.contains("error:"), "{args:?}: {err}");
+    }
+    let (status, out, _) = ran(&["--help"]);
+    assert!(status == 0 && out.contains("--quick") && out.contains("compare"), "{out}");
+}
+
+#[test]
+fn rendering_writes_every_file_and_a_summary() {
+    let dir = dir("render");
+    let report = save(&common::report(), &dir.join("report.json"));
+    let out_dir = dir.join("a/b");
+    let (status, out, err) = ran(&["render", &report, "--out", out_dir.to_str().unwrap()]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert!(out.lines().count() <= 40 && out.lines().all(|l| l.chars().count() <= 120), "one screen: {out}");
+    assert!(out.contains("index.html"));
+    let files: Vec<String> =
+        fs::read_dir(&out_dir).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
+    for expected in
+        ["index.html", "report.json", "g1.csv", "g1.svg", "latency-macs.svg", "roofline.svg", "peers.svg"]
+    {
+        assert!(files.iter().any(|f| f == expected), "{expected} in {files:?}");
+    }
+    assert!(files.iter().all(|f| !f.starts_with('.')), "nothing half-written is left: {files:?}");
+    // The page names only files that are there.
+    let page = fs::read_to_string(out_dir.join("index.html")).unwrap();
+    for link in page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+        let inside = link.starts_with('#') || link.starts_with("data:");
+        assert!(inside || files.iter().any(|f| f == link), "{link}");
+    }
+    // What was written can be read and rendered again.
+    let again = out_dir.join("report.json");
+    assert_eq!(ran(&["render", again.to_str().unwrap(), "--out", dir.join("c").to_str().unwrap()]).0, 0);
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_an_error() {
+    let dir = dir("unwritable");
+    let report = save(&common::report(), &dir.join("report.json"));
+    let (status, out, err) = ran(&["render", &report, "--out", &report]);
+    assert_eq!((status, out.as_str()), (1, ""));
+    assert!(err.starts_with("error: ") && err.contains("report.json") && err.lines().count() == 1, "{err}");
+}

@@ -1,0 +1,37 @@
+//! Processor time over wall time tells how many threads worked. Alone in its process: it counts them all.
+#![cfg(unix)]
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use bench_suite::measure::{Plan, Series, Variant, interleave};
+
+/// Some milliseconds of work, the same every time.
+fn work() {
+    black_box((0..10_000_000u64).fold(0, |a, b| black_box(a ^ b)));
+}
+
+/// Processor seconds of a run. On a busy machine wall time grows, this hardly does.
+fn cpu_seconds(series: &Series) -> f64 {
+    let mean = series.samples.iter().sum::<f64>() / series.samples.len() as f64;
+    mean * series.cpu_over_wall.expect("the system tells processor time")
+}
+
+#[test]
+fn sleepers_and_workers_are_counted() {
+    let plan =
+        Plan { budget: Duration::ZERO, min_rounds: 8, max_rounds: 20, min_sample: Duration::from_millis(1) };
+    let mut variants: [Variant<'_>; 3] = [
+        Box::new(|| std::thread::sleep(Duration::from_millis(5))),
+        Box::new(work),
+        Box::new(|| {
+            rayon::join(work, work);
+        }),
+    ];
+    let series = interleave(&mut variants, &plan, |_| ());
+    let [none, one, two] = [0, 1, 2].map(|i| cpu_seconds(&series[i]));
+    assert!(none < 0.2 * one, "{none} {one}");
+    assert!((1.5..3.0).contains(&(two / one)), "{one} {two}");
+    // One thread never gets more than one core.
+    assert!(series[1].cpu_over_wall < Some(1.1), "{:?}", series[1].cpu_over_wall);
+}
