@@ -6,7 +6,7 @@
 
 use kernels::{
     Activation, AveragePool, BLOCK, ChannelOrder, Convolution, Depthwise, Isa, MaxPool, Padding, Pointwise,
-    Shape, Tensor, View, ViewMut, layout, softmax, upsample_nearest_2x,
+    Serial, Shape, Tensor, View, ViewMut, layout, softmax, upsample_nearest_2x,
 };
 use model::weights::Checkpoint;
 use std::error::Error;
@@ -74,7 +74,8 @@ struct Head {
 /// The memory of one running inference.
 #[derive(Debug)]
 pub(crate) struct Activations {
-    stem: Tensor,
+    /// A few rows of the stem at a time.
+    stem: Vec<f32>,
     pooled: Tensor,
     inner: [Inner; 3],
     stage2: Tensor,
@@ -184,7 +185,7 @@ impl FastestDet {
     pub(crate) fn activations(&self) -> Activations {
         let [stage2, stage3, stage4] = &self.stages;
         Activations {
-            stem: Tensor::zeros(Shape::new(24, SIDE / 2, SIDE / 2)),
+            stem: vec![0.0; self.stem.pooled_scratch(&Serial, SIDE, SIDE)],
             pooled: Tensor::zeros(Shape::new(24, SIDE / 4, SIDE / 4)),
             inner: [stage2.inner(SIDE / 4), stage3.inner(SIDE / 8), stage4.inner(SIDE / 16)],
             stage2: blocks(stage2.blocks(), BLOCK, SIDE / 8),
@@ -205,8 +206,8 @@ impl FastestDet {
     pub(crate) fn run<'a>(&self, image: &[f32], activations: &'a mut Activations) -> &'a [f32] {
         let Activations { stem, pooled, inner, stage2, fine, stage4, .. } = activations;
         let Activations { small, coarse, pyramid, x, y, fields, output, .. } = activations;
-        self.stem.run_planar(image, SIDE, SIDE, stem.view_mut());
-        self.max_pool.run(stem.view(), pooled.view_mut());
+        let max_pool = &self.max_pool;
+        self.stem.run_planar_pooled(&Serial, image, SIDE, SIDE, max_pool, stem, pooled.view_mut());
         let [first, second, third] = &self.stages;
         let (behind, both) = (second.blocks(), second.blocks() + first.blocks());
         first.run(pooled.view(), &mut inner[0], stage2.view_mut());
