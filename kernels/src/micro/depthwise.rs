@@ -132,7 +132,7 @@ unsafe fn tile<S: Simd, const K: usize, const STRIDE: usize, const T: usize, con
                     let v = s.load(row.wrapping_add(j * 16));
                     unroll!(kw < K, {
                         // The pixel that meets this input with tap `kw`, if the tile has it.
-                        if j >= kw && (j - kw) % STRIDE == 0 && (j - kw) / STRIDE < T {
+                        if j >= kw && (j - kw).is_multiple_of(STRIDE) && (j - kw) / STRIDE < T {
                             let t = (j - kw) / STRIDE;
                             acc[t] = s.mul_add(v, w[kw], acc[t]);
                         }
