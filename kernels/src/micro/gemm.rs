@@ -19,8 +19,8 @@
 //! 4. Pixels are dealt to tiles evenly (36 pixels are six tiles of 6, not five of 7 and one of 1).
 //! 5. Each output is one chain of multiply-adds over k in order, whatever the tile: results do not depend on how
 //!    the work is cut.
-//! 6. While the first tiles of a panel run, two lines per k of what will be read next (the next panel) are fetched into
-//!    the second-level cache.
+//! 6. While the first tiles of a panel run, a line or two per k of what will be read next (the next panel) are fetched
+//!    into the second-level cache.
 
 use crate::activation::Activation;
 use crate::micro::unroll;
@@ -84,7 +84,8 @@ impl Upcoming {
     pub(crate) const NOTHING: Self = Self { at: core::ptr::null(), lines: 0 };
 }
 
-/// Lines fetched per k: a k takes some twenty cycles, in which two lines can come from the third-level cache.
+/// Lines fetched per k at most: a k takes some twenty cycles, in which two lines can come from the third-level cache.
+/// One is enough, and spreads the load on memory, where there are k's enough.
 const LINES_PER_K: usize = 2;
 
 /// Where register `v` of a panel lies for the `m`-th pixel, counted from the first of both.
@@ -130,6 +131,7 @@ unsafe fn panel<S: Simd, const MR: usize, const NV: usize, const H: usize, const
     let mut pixel = 0;
     let mut tile_index = 0;
     let [mut upcoming, mut later] = args.prefetch;
+    let per_k = if upcoming.lines + later.lines <= tiles * args.kc { 1 } else { LINES_PER_K };
     while pixel < args.pixels {
         let rows = if every_height {
             least + usize::from(tile_index < longer)
@@ -142,18 +144,22 @@ unsafe fn panel<S: Simd, const MR: usize, const NV: usize, const H: usize, const
             (upcoming, later) = (later, Upcoming::NOTHING);
         }
         let fetch = if upcoming.lines > 0 { upcoming.at } else { core::ptr::null() };
-        let fetched = upcoming.lines.min(LINES_PER_K * args.kc);
+        let fetched = upcoming.lines.min(per_k * args.kc);
         upcoming = Upcoming { at: upcoming.at.wrapping_add(16 * fetched), lines: upcoming.lines - fetched };
         // SAFETY: handed on; `pixel + rows` never exceeds `pixels`.
         unsafe {
             match rows {
-                1 => tile::<S, 1, NV, H, STEP>(s, args, pixel, fetch),
-                2 if every_height => tile::<S, 2, NV, H, STEP>(s, args, pixel, fetch),
-                3 if every_height => tile::<S, 3, NV, H, STEP>(s, args, pixel, fetch),
-                4 if every_height || MR == 4 => tile::<S, 4, NV, H, STEP>(s, args, pixel, fetch),
-                5 if MR == 5 || MR > 5 && every_height => tile::<S, 5, NV, H, STEP>(s, args, pixel, fetch),
-                6 if MR == 6 || MR > 6 && every_height => tile::<S, 6, NV, H, STEP>(s, args, pixel, fetch),
-                7 if MR == 7 => tile::<S, 7, NV, H, STEP>(s, args, pixel, fetch),
+                1 => tile::<S, 1, NV, H, STEP>(s, args, pixel, (fetch, per_k)),
+                2 if every_height => tile::<S, 2, NV, H, STEP>(s, args, pixel, (fetch, per_k)),
+                3 if every_height => tile::<S, 3, NV, H, STEP>(s, args, pixel, (fetch, per_k)),
+                4 if every_height || MR == 4 => tile::<S, 4, NV, H, STEP>(s, args, pixel, (fetch, per_k)),
+                5 if MR == 5 || MR > 5 && every_height => {
+                    tile::<S, 5, NV, H, STEP>(s, args, pixel, (fetch, per_k))
+                }
+                6 if MR == 6 || MR > 6 && every_height => {
+                    tile::<S, 6, NV, H, STEP>(s, args, pixel, (fetch, per_k))
+                }
+                7 if MR == 7 => tile::<S, 7, NV, H, STEP>(s, args, pixel, (fetch, per_k)),
                 _ => unreachable!("tiles are at most the table's height"),
             }
         }
@@ -162,13 +168,13 @@ unsafe fn panel<S: Simd, const MR: usize, const NV: usize, const H: usize, const
     }
 }
 
-/// `fetch` is null where there is nothing to fetch.
+/// `fetch` is where to fetch from (null: nothing), and lines per k.
 #[inline(always)]
 unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const H: usize, const STEP: usize>(
     s: S,
     args: &Gemm,
     pixel: usize,
-    mut fetch: *const f32,
+    (mut fetch, per_k): (*const f32, usize),
 ) {
     let h = s.half();
     let row = NV * S::LANES + H * <S::Half as Simd>::LANES;
@@ -206,9 +212,10 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const H: usize, const 
             unroll!(v < H, { w_tail[v] = h.load(weights.add(NV * S::LANES)) });
             weights = weights.add(row);
             if !fetch.is_null() {
+                // Where one line is enough, the same one twice.
                 s.prefetch(fetch);
-                s.prefetch(fetch.wrapping_add(16));
-                fetch = fetch.wrapping_add(16 * LINES_PER_K);
+                fetch = fetch.wrapping_add(16 * per_k);
+                s.prefetch(fetch.wrapping_sub(16));
             }
             unroll!(m < MR, {
                 let x = s.splat(*x.add(m * STEP));
