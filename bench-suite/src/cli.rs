@@ -9,7 +9,7 @@ use kernels::Isa;
 use crate::peers::Peers;
 use crate::report::Report;
 use crate::suite::{self, Mode, Options};
-use crate::{compare, output, sections, terminal};
+use crate::{compare, output, sections, terminal, traffic};
 
 /// Measures this machine, the four guidelines of the ShuffleNetV2 paper and the networks behind them, and writes a
 /// report: index.html, report.json, plots as .svg, tables as .csv.
@@ -33,6 +33,15 @@ enum Command {
         /// Slow-downs larger than this many percent end with exit status 1
         #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = percent)]
         threshold: f64,
+    },
+    /// Runs one experiment and nothing else, for the cache simulation to watch.
+    #[command(hide = true)]
+    Probe {
+        /// Its id
+        id: String,
+        /// How often
+        #[arg(long, default_value_t = 1)]
+        runs: usize,
     },
     /// Writes page, plots and tables again from a report.json.
     Render {
@@ -83,6 +92,7 @@ pub fn main() -> ExitCode {
         Cli { command: Some(Command::Compare { old, new, threshold }), .. } => {
             compare_files(&old, &new, threshold)
         }
+        Cli { command: Some(Command::Probe { id, runs }), .. } => traffic::probe(&id, runs),
         Cli { command: Some(Command::Render { report, out }), .. } => {
             Report::read(&report).and_then(|report| write(&report, &out))
         }

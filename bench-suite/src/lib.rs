@@ -3,7 +3,8 @@
 //!
 //! - What things cost, from shapes alone: [`layer`], [`graph`], [`networks`], [`guidelines`], [`sweeps`].
 //! - Running them on the public interface of `kernels`: [`engine`], with [`weights`], held against its [`twin`].
-//! - Measuring: [`measure`], [`machine`], [`environment`], put together by [`suite`] into a [`report`].
+//! - Measuring: [`measure`] on threads that [`pin`] binds, [`machine`], [`environment`], [`traffic`], put together by
+//!   [`suite`] into a [`report`]; [`peers`] are other engines' times.
 //! - Telling: [`stats`], [`plot`], [`document`] with its [`sections`], written as [`html`], files ([`output`]) and on
 //!   the [`terminal`]; [`compare`] tells two reports apart; [`cli`] is the command.
 #![forbid(unsafe_code)]
@@ -22,6 +23,7 @@ pub mod measure;
 pub mod networks;
 pub mod output;
 pub mod peers;
+pub mod pin;
 pub mod plot;
 pub mod report;
 pub mod sections;
@@ -29,5 +31,6 @@ pub mod stats;
 pub mod suite;
 pub mod sweeps;
 pub mod terminal;
+pub mod traffic;
 pub mod twin;
 pub mod weights;

@@ -33,6 +33,10 @@ pub struct Report {
     pub measurements: Vec<Measurement>,
     /// Where the time of each network goes.
     pub splits: Vec<Split>,
+    /// Starting the model crate's networks.
+    pub cold: Vec<Cold>,
+    /// Traffic that a cache simulation counted, if there is one here.
+    pub traffic: Vec<Traffic>,
     /// What other engines reached on the same machine, if they were asked.
     pub peers: Option<Peers>,
 }
@@ -119,6 +123,28 @@ pub struct Split {
     pub id: String,
     /// The least seconds of each class over the runs observed.
     pub seconds: [f64; Class::ALL.len()],
+}
+
+/// Starting one network of the model crate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cold {
+    /// Width.
+    pub width: String,
+    /// Seconds to fold and pack weights that are in memory.
+    pub build: f64,
+    /// Seconds of the first image, memory for activations included.
+    pub first: f64,
+}
+
+/// Bytes that one run of a case moves, by a cache simulation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Id of the case's measurement.
+    pub id: String,
+    /// Into the first level.
+    pub first_level: u64,
+    /// Into the second level.
+    pub last_level: u64,
 }
 
 impl Measurement {

@@ -16,10 +16,10 @@ use crate::graph::{Class, Graph};
 use crate::layer::Layer;
 use crate::machine;
 use crate::measure::{Plan, Series, Variant, interleave};
-use crate::report::{Machine, Measurement, Peak, Report, SCHEMA, Settings, Split};
+use crate::report::{Cold, Machine, Measurement, Peak, Report, SCHEMA, Settings, Split};
 use crate::twin;
 use crate::weights::{Random, Weights};
-use crate::{guidelines, networks, sweeps};
+use crate::{guidelines, networks, pin, sweeps, traffic};
 
 /// How much time to take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ pub fn run(options: Options) -> Result<Report, String> {
     let environment = Environment::observe();
     let cores = environment.cores;
     let helpers = ThreadPoolBuilder::new().num_threads(cores).build().map_err(|e| e.to_string())?;
-    let (timers, pinned) = pinned_pool(options.threads)?;
+    let (timers, pinned) = pin::pool(options.threads)?;
     let mut suite =
         Suite { options, helpers, timers, bar: bar(), measurements: Vec::new(), noise: Vec::new() };
 
@@ -129,7 +129,7 @@ pub fn run(options: Options) -> Result<Report, String> {
     let mut machine = Machine::default();
     for isa in Isa::available() {
         for threads in sweeps::threads(cores) {
-            machine.peaks.push(machine::peak(isa, &pinned_pool(threads)?.0, rounds));
+            machine.peaks.push(machine::peak(isa, &pin::pool(threads)?.0, rounds));
         }
     }
     machine.bandwidths = suite.timers.install(|| machine::bandwidths(options.isa, &environment, rounds));
@@ -138,6 +138,7 @@ pub fn run(options: Options) -> Result<Report, String> {
         suite.guideline(&experiment, share)?;
     }
     let models = models(options.isa)?;
+    let cold = suite.timers.install(|| cold(options))?;
     let splits = suite.networks(&models)?;
     suite.layers()?;
     suite.isas()?;
@@ -145,6 +146,12 @@ pub fn run(options: Options) -> Result<Report, String> {
     suite.batches(&models, cores)?;
     suite.sizes(&models);
     suite.channels()?;
+    let traffic = if options.mode == Mode::Full {
+        suite.begin("cache simulation");
+        traffic::simulate(&environment, || suite.bar.tick())?
+    } else {
+        Vec::new()
+    };
     suite.bar.finish_and_clear();
 
     machine.noise = suite.noise;
@@ -165,22 +172,10 @@ pub fn run(options: Options) -> Result<Report, String> {
         machine,
         measurements: suite.measurements,
         splits,
+        cold,
+        traffic,
         peers: None,
     })
-}
-
-/// A pool whose threads are bound to cores, the last core first (the first serves most interrupts), and whether
-/// binding succeeded.
-fn pinned_pool(threads: usize) -> Result<(ThreadPool, bool), String> {
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
-    let count = cores.len();
-    let bind =
-        move |thread: usize| thread < count && core_affinity::set_for_current(cores[count - 1 - thread]);
-    let pool = ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| e.to_string())?;
-    // With more threads than cores there is nothing to bind to.
-    let pinned =
-        threads <= count && pool.broadcast(|context| bind(context.index())).into_iter().all(|bound| bound);
-    Ok((pool, pinned))
 }
 
 /// A progress bar on a terminal; silence elsewhere.
@@ -349,7 +344,7 @@ impl Suite {
     fn threads(&mut self, models: &Models, cores: usize) -> Result<(), String> {
         self.begin("threads");
         let counts = sweeps::threads(cores).into_iter();
-        let pools: Vec<ThreadPool> = counts.map(|n| pinned_pool(n).map(|p| p.0)).collect::<Result<_, _>>()?;
+        let pools: Vec<ThreadPool> = counts.map(|n| pin::pool(n).map(|p| p.0)).collect::<Result<_, _>>()?;
         let mut jobs = Vec::new();
         for (width, network) in models {
             for pool in &pools {
@@ -363,7 +358,7 @@ impl Suite {
 
     fn batches(&mut self, models: &Models, cores: usize) -> Result<(), String> {
         self.begin("batches");
-        let pool = pinned_pool(cores)?.0;
+        let pool = pin::pool(cores)?.0;
         let mut jobs = Vec::new();
         for (width, network) in models {
             for batch in sweeps::BATCHES {
@@ -435,6 +430,24 @@ impl Suite {
             },
         }
     }
+}
+
+/// What it takes to start each of the `model` crate's networks, from weights in memory.
+fn cold(options: Options) -> Result<Vec<Cold>, String> {
+    let start = |width: &'static str| {
+        let failed = |e: model::Error| format!("ShuffleNetV2 {width}: {e}");
+        let config = Config::published(width, Wiring::Torchvision).map_err(failed)?;
+        let weights = Synthetic::new(&config).map_err(failed)?;
+        let (data, mut logits) = (Random::new(7).uniform(3 * 224 * 224, 1.0), vec![0.0; config.classes]);
+        let began = Instant::now();
+        let network = Network::new(&config, &weights, options.isa).map_err(failed)?;
+        let build = began.elapsed().as_secs_f64();
+        let parallel: &dyn Parallel = if options.threads > 1 { &Rayon } else { &Serial };
+        let began = Instant::now();
+        network.run(parallel, Images::nchw(&data, 1, 224, 224), &mut network.workspace(), &mut logits);
+        Ok(Cold { width: width.to_owned(), build, first: began.elapsed().as_secs_f64() })
+    };
+    sweeps::WIDTHS.into_iter().map(start).collect()
 }
 
 /// The `model` crate's networks, whose answers that crate's tests hold against PyTorch's; here every instruction set

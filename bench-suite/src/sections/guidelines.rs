@@ -64,6 +64,7 @@ pub(super) fn section(context: &Context<'_>) -> (Section, Vec<String>) {
             blocks.push(Block::Figure(part));
         }
         blocks.push(Block::Table(table(&experiment, &measured)));
+        blocks.extend(traffic(context, &experiment, &measured).map(Block::Table));
     }
     (Section { id: "guidelines", title: "The guidelines".into(), blocks }, findings)
 }
@@ -179,6 +180,44 @@ fn table(experiment: &Experiment, measured: &[Measured<'_>]) -> Table {
     table
 }
 
+/// The traffic that a cache simulation counted, beside what the shapes say must move.
+fn traffic(context: &Context<'_>, experiment: &Experiment, measured: &[Measured<'_>]) -> Option<Table> {
+    let mut table = Table::new(
+        format!("{}-traffic", experiment.id),
+        "Traffic of one run in valgrind's cache simulation, beside mac_bytes",
+        &[
+            experiment.row_name,
+            "channels",
+            "mac_bytes|MB",
+            "into L1|MB",
+            "over mac_bytes",
+            "into L2|MB",
+            "over mac_bytes",
+        ],
+    );
+    for Measured { column, rows } in measured {
+        for row in rows {
+            let Some(of) = context.report.traffic.iter().find(|t| t.id == row.measurement.id) else {
+                continue;
+            };
+            if table.groups.is_empty() {
+                table.group(&column.title);
+            }
+            let bytes = row.measurement.mac_bytes as f64;
+            let mut cells = vec![
+                Cell::text(&row.case.title),
+                Cell::text(&row.case.channels),
+                Cell::Number(bytes / 1e6, 1),
+            ];
+            for moved in [of.first_level as f64, of.last_level as f64] {
+                cells.extend([Cell::Number(moved / 1e6, 1), Cell::Number(moved / bytes, 2)]);
+            }
+            table.row(cells);
+        }
+    }
+    (!table.groups.is_empty()).then_some(table)
+}
+
 /// How strongly a guideline holds, from how much more time its worst rows take.
 fn strength(ratio: f64) -> &'static str {
     match ratio {
@@ -240,8 +279,8 @@ fn explain(context: &Context<'_>, measured: &[Measured<'_>]) -> String {
     let mut text = format!("Memory access cost per FLOP grows {} on average", times(bytes));
     if padding > 1.02 {
         text += &format!(
-            "; vectors of {lanes} lanes that the channel counts do not fill (or that several groups share) cost {} more \
-             multiply-adds",
+            "; vectors of {lanes} lanes that the channel counts do not fill, or that several groups share, could cost up to \
+             {} the multiply-adds",
             times(padding)
         );
     }

@@ -86,9 +86,7 @@ pub(super) fn section(context: &Context<'_>) -> (Section, Vec<String>) {
         }
         None => blocks.push(Block::Text("Too few networks were measured to say.".into())),
     }
-    if !context.report.measurements.is_empty() {
-        blocks.push(Block::Table(model_table(context)));
-    }
+    blocks.push(Block::Table(model_table(context)));
     (Section { id: "latency", title: "Latency against FLOPs".into(), blocks }, findings)
 }
 
@@ -402,6 +400,7 @@ fn model_table(context: &Context<'_>) -> Table {
     for width in WIDTHS {
         let Some(m) = context.get(&format!("model/{width}")) else { continue };
         let s = m.summary();
+        let cold = context.report.cold.iter().find(|cold| cold.width == width);
         table.row(vec![
             Cell::text(width),
             Cell::Number(m.macs as f64 / 1e6, 1),
@@ -413,6 +412,8 @@ fn model_table(context: &Context<'_>) -> Table {
             Cell::Number(s.n as f64, 0),
             Cell::Number(m.gflops(), 1),
             Cell::maybe(context.peak().map(|peak| 100.0 * m.gflops() / peak), 1),
+            Cell::maybe(cold.map(|cold| 1e3 * cold.build), 1),
+            Cell::maybe(cold.map(|cold| 1e3 * cold.first), 2),
         ]);
     }
     table

@@ -88,6 +88,11 @@ pub(super) fn section(report: &Report) -> Section {
              naive f64 loops of kernels::reference, {checked}. The model crate's networks are held against the portable \
              instruction set here, and against PyTorch in that crate's tests."
         )),
+        Block::Text(
+            "A full run also asks valgrind's cache simulation, where it is installed, how many bytes some of the experiments \
+             really move into caches of this machine's size. It knows no prefetching, and runs the AVX2 kernels."
+                .into(),
+        ),
         Block::Table(table),
     ];
     Section { id: "method", title: "Method and environment".into(), blocks }

@@ -3,7 +3,9 @@
 use bench_suite::environment::Environment;
 use bench_suite::graph::{Class, Graph};
 use bench_suite::peers::{Peers, Place, Race, Row};
-use bench_suite::report::{Bandwidth, Machine, Measurement, Peak, Report, SCHEMA, Settings, Split};
+use bench_suite::report::{
+    Bandwidth, Cold, Machine, Measurement, Peak, Report, SCHEMA, Settings, Split, Traffic,
+};
 use bench_suite::{guidelines, networks, sweeps};
 
 const ISAS: [&str; 3] = ["avx512", "avx2", "portable"];
@@ -100,6 +102,12 @@ pub(crate) fn report() -> Report {
     };
     let races = [("0.5", 0.7), ("1.0", 2.0), ("1.5", 3.8), ("2.0", 7.6)].map(race).to_vec();
     let place = Place { cpu: "some processor".into(), date: "2026-01-31".into() };
+    let cold = |width: &str| Cold { width: width.into(), build: 8e-3, first: 4e-3 };
+    let traffic = |row: &str| Traffic {
+        id: format!("g1/arm/x1/{row}"),
+        first_level: 40_000_000,
+        last_level: 9_000_000,
+    };
     Report {
         schema: SCHEMA,
         environment,
@@ -122,6 +130,8 @@ pub(crate) fn report() -> Report {
         },
         measurements,
         splits,
+        cold: sweeps::WIDTHS.map(cold).to_vec(),
+        traffic: ["1-1", "1-2", "1-6", "1-12"].map(traffic).to_vec(),
         peers: Some(Peers::new(place, races)),
     }
 }
