@@ -140,8 +140,11 @@ impl Table {
     }
 
     /// Appends a row.
+    ///
+    /// # Panics
+    /// If it has not as many cells as there are columns.
     pub fn row(&mut self, cells: Vec<Cell>) {
-        debug_assert_eq!(cells.len(), self.columns.len(), "{}", self.id);
+        assert_eq!(cells.len(), self.columns.len(), "a row of table {}", self.id);
         if self.groups.is_empty() {
             self.group("");
         }

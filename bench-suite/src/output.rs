@@ -1,6 +1,5 @@
 //! Files of a report, each there completely or not at all.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -20,20 +19,18 @@ const PLOT_WIDTH: f64 = 860.0;
 /// One line, naming the file.
 pub fn write(report: &Report, document: &Document, dir: &Path) -> Result<(), String> {
     fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-    let mut files =
-        vec![("report.json".to_owned(), serde_json::to_string(report).map_err(|e| e.to_string())?)];
-    files.extend(document.tables().map(|table| (format!("{}.csv", table.id), table.csv())));
-    files.extend(document.plots().map(|figure| {
-        (format!("{}.svg", figure.id), figure.plot.draw(PLOT_WIDTH).standalone(&figure.title))
-    }));
-    files.push(("index.html".to_owned(), html::page(document)));
-    let names: HashSet<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
-    debug_assert_eq!(names.len(), files.len(), "two files of the same name");
-    for (name, content) in &files {
+    let put = |name: &str, content: &str| {
         let path = dir.join(name);
-        write_file(&path, content).map_err(|e| format!("{}: {e}", path.display()))?;
+        write_file(&path, content).map_err(|e| format!("{}: {e}", path.display()))
+    };
+    put("report.json", &serde_json::to_string(report).map_err(|e| e.to_string())?)?;
+    for table in document.tables() {
+        put(&format!("{}.csv", table.id), &table.csv())?;
     }
-    Ok(())
+    for figure in document.plots() {
+        put(&format!("{}.svg", figure.id), &figure.plot.draw(PLOT_WIDTH).standalone(&figure.title))?;
+    }
+    put("index.html", &html::page(document))
 }
 
 fn write_file(path: &Path, content: &str) -> io::Result<()> {

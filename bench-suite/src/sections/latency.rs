@@ -395,6 +395,8 @@ fn model_table(context: &Context<'_>) -> Table {
             "n",
             "rate|GFLOP/s",
             "of peak|%",
+            "to build|ms",
+            "first image|ms",
         ],
     );
     for width in WIDTHS {
