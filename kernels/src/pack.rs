@@ -56,8 +56,11 @@ fn sqrt(x: f64) -> f64 {
 /// `core` has no square root: Newton's iteration from a guess by halving the exponent.
 #[cfg(not(feature = "std"))]
 fn sqrt(x: f64) -> f64 {
-    if !(x > 0.0) || x.is_infinite() {
-        return if x == 0.0 || x.is_infinite() && x > 0.0 { x } else { f64::NAN };
+    if x == 0.0 || x == f64::INFINITY {
+        return x;
+    }
+    if x.is_nan() || x < 0.0 {
+        return f64::NAN;
     }
     let mut root = f64::from_bits((x.to_bits() >> 1) + (1023 << 51));
     for _ in 0..6 {
