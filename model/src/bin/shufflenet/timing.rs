@@ -48,7 +48,7 @@ impl Peak {
     }
 }
 
-/// Calls `round` until `seconds` are over and it was called at least [`MIN_ROUNDS`] times; what it does before that, for
+/// Calls `round` until `seconds` are over and it was called at least ten times; what it does before that, for
 /// a fifth of the time, does not count. The argument says whether it counts.
 pub(crate) fn rounds(seconds: f64, mut round: impl FnMut(bool)) {
     const MIN_ROUNDS: usize = 10;
