@@ -2,13 +2,17 @@
 //!
 //! Machines drift: clocks change, neighbours come and go. So no variant is measured on its own. After a
 //! warm-up, every round takes one sample of every variant, each round begins with another variant, and what
-//! a slow phase costs it costs all of them. The minimum then tells what the machine can do, median and
+//! a slow phase costs it costs all of them. The others have pushed a variant's data out of the caches meanwhile; one run
+//! that is not counted brings it back. The minimum then tells what the machine can do, median and
 //! percentiles what it did; all samples are kept.
 
 use std::time::{Duration, Instant};
 
 /// One thing to time; a call runs it once.
 pub type Variant<'a> = Box<dyn FnMut() + Send + 'a>;
+
+/// A run longer than this streams more than caches hold, and needs no other run to warm them.
+const WARMS_ITSELF: Duration = Duration::from_millis(30);
 
 /// How long to go on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,7 +41,8 @@ pub struct Series {
 /// Takes samples of all variants in rounds. `between` is called after every round, with the share of the plan that
 /// is behind us.
 pub fn interleave(variants: &mut [Variant<'_>], plan: &Plan, mut between: impl FnMut(f64)) -> Vec<Series> {
-    let repeats: Vec<u32> = variants.iter_mut().map(|v| warm_up(v, plan.min_sample)).collect();
+    let (repeats, fastest): (Vec<u32>, Vec<Duration>) =
+        variants.iter_mut().map(|v| warm_up(v, plan.min_sample)).unzip();
     let mut samples = vec![Vec::new(); variants.len()];
     let mut busy = vec![(0.0, Some(0.0)); variants.len()];
     let start = Instant::now();
@@ -48,6 +53,9 @@ pub fn interleave(variants: &mut [Variant<'_>], plan: &Plan, mut between: impl F
         }
         for step in 0..variants.len() {
             let i = (round + step) % variants.len();
+            if fastest[i] < WARMS_ITSELF {
+                variants[i]();
+            }
             let cpu = cpu_time();
             let began = Instant::now();
             for _ in 0..repeats[i] {
@@ -72,8 +80,9 @@ pub fn interleave(variants: &mut [Variant<'_>], plan: &Plan, mut between: impl F
         .collect()
 }
 
-/// Runs at least twice, and until one sample's worth of time has passed; how often one sample has to run it.
-fn warm_up(run: &mut dyn FnMut(), min_sample: Duration) -> u32 {
+/// Runs at least twice, and until one sample's worth of time has passed; how often one sample has to run it, and its
+/// fastest run.
+fn warm_up(run: &mut dyn FnMut(), min_sample: Duration) -> (u32, Duration) {
     let start = Instant::now();
     let mut fastest = Duration::MAX;
     let mut runs = 0;
@@ -83,8 +92,9 @@ fn warm_up(run: &mut dyn FnMut(), min_sample: Duration) -> u32 {
         fastest = fastest.min(began.elapsed());
         runs += 1;
     }
-    let fastest = fastest.max(Duration::from_nanos(20)).as_secs_f64();
-    (min_sample.as_secs_f64() / fastest).ceil().clamp(1.0, 1e6) as u32
+    let fastest = fastest.max(Duration::from_nanos(20));
+    let repeats = min_sample.as_secs_f64() / fastest.as_secs_f64();
+    (repeats.ceil().clamp(1.0, 1e6) as u32, fastest)
 }
 
 fn sum(a: Option<f64>, b: Option<f64>) -> Option<f64> {
@@ -139,7 +149,7 @@ mod tests {
         assert!(series.iter().all(|s| s.samples.len() == 3 && s.samples.iter().all(|&t| t >= 1e-4)));
         drop(variants);
         let order = order.into_inner().unwrap();
-        assert!(order.ends_with("abcbcacab"), "{order}");
+        assert!(order.ends_with("aabbccbbccaaccaabb"), "{order}");
         assert_eq!(shares.len(), 3);
     }
 

@@ -128,6 +128,18 @@ impl TwoTerm {
             .min_by(|x, y| error(x).total_cmp(&error(y)))
     }
 
+    /// The best `per_b`, not negative, for a `per_a` that is known otherwise. `None` if a time is not positive.
+    pub fn with_known(per_a: f64, a: &[f64], b: &[f64], time: &[f64]) -> Option<Self> {
+        let (mut bb, mut rest) = (0.0, 0.0);
+        for ((a, b), time) in a.iter().zip(b).zip(time) {
+            let y = b / time;
+            bb += y * y;
+            rest += y * (1.0 - per_a * a / time);
+        }
+        let per_b = rest / bb;
+        (per_a.is_finite() && per_b.is_finite()).then_some(Self { per_a, per_b: per_b.max(0.0) })
+    }
+
     /// The time the model expects.
     pub fn predict(&self, a: f64, b: f64) -> f64 {
         self.per_a * a + self.per_b * b
@@ -172,6 +184,17 @@ mod tests {
         let time: Vec<f64> = a.iter().zip(&b).map(|(a, b)| 3.0 * a + 0.5 * b).collect();
         let model = TwoTerm::fit(&a, &b, &time).unwrap();
         assert!((model.per_a - 3.0).abs() < 1e-9 && (model.per_b - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_second_term_alone_is_recovered() {
+        let (a, b) = ([1.0, 2.0, 5.0], [4.0, 1.0, 7.0]);
+        let time: Vec<f64> = a.iter().zip(&b).map(|(a, b)| 3.0 * a + 0.5 * b).collect();
+        let model = TwoTerm::with_known(3.0, &a, &b, &time).unwrap();
+        assert!((model.per_b - 0.5).abs() < 1e-9);
+        // Multiply-adds alone would already take longer.
+        assert_eq!(TwoTerm::with_known(9.0, &a, &b, &time).unwrap().per_b, 0.0);
+        assert_eq!(TwoTerm::with_known(3.0, &a, &b, &[0.0; 3]), None);
     }
 
     #[test]

@@ -81,7 +81,12 @@ impl Plot for Xy {
         let y = Range::over(self.y.scale, ys, bottom, top);
         self.axes(&mut svg, &x, &y, (left, right, top, bottom), narrow);
 
-        let mut taken: Vec<Area> = Vec::new();
+        let mut taken: Vec<Area> = points()
+            .map(|p| {
+                let (x, y) = (x.at(p.x), y.at(p.y));
+                (x - 5.0, y - 5.0, x + 5.0, y + 5.0)
+            })
+            .collect();
         for guide in &self.guides {
             draw_guide(&mut svg, guide, &x, &y, (left, right, top, bottom), &mut taken);
         }
@@ -91,10 +96,6 @@ impl Plot for Xy {
                 svg.polyline(&format!("line s{}", i % COLOURS), &line);
             }
         }
-        taken.extend(points().map(|p| {
-            let (x, y) = (x.at(p.x), y.at(p.y));
-            (x - 5.0, y - 5.0, x + 5.0, y + 5.0)
-        }));
         let size = if points().count() > 60 { 6.5 } else { 9.5 };
         for (i, series) in self.series.iter().enumerate() {
             for point in &series.points {
@@ -166,16 +167,21 @@ fn draw_guide(
     let room = text_width(&guide.label, 12.0) + 10.0;
     let Some((from, to)) = visible.into_iter().rev().find(|s| long(s) >= room) else { return };
     let angle = (to.1 - from.1).atan2(to.0 - from.0);
-    // The label ends a little before the line's end, just above it.
-    let end = (to.0 - 6.0 * angle.cos() + 5.0 * angle.sin(), to.1 - 6.0 * angle.sin() - 5.0 * angle.cos());
+    // The label ends a little before the line's end, just above it; or begins at its start, if that covers less.
+    let along = |at: (f64, f64), by: f64| (at.0 + by * angle.cos(), at.1 + by * angle.sin());
+    let above = |at: (f64, f64)| (at.0 + 5.0 * angle.sin(), at.1 - 5.0 * angle.cos());
+    let areas = |end: (f64, f64)| -> Vec<Area> {
+        // A turned label is covered by a few boxes along it.
+        let middles = (0..8).map(|i| along(end, -room * (f64::from(i) + 0.5) / 8.0));
+        middles.map(|(x, y)| (x - room / 16.0, y - 9.0, x + room / 16.0, y + 5.0)).collect()
+    };
+    let covered = |end: &(f64, f64)| -> f64 {
+        areas(*end).iter().flat_map(|area| taken.iter().map(|other| overlap(*area, *other))).sum()
+    };
+    let (far, near) = (above(along(to, -6.0)), above(along(from, room)));
+    let end = if covered(&near) < covered(&far) { near } else { far };
     svg.turned_text("dim halo", end, Anchor::End, angle.to_degrees(), &guide.label);
-    let start = (end.0 - room * angle.cos(), end.1 - room * angle.sin());
-    // A turned label is covered by a few boxes along it.
-    for step in 0..4 {
-        let share = (f64::from(step) + 0.5) / 4.0;
-        let (cx, cy) = (start.0 + share * (end.0 - start.0), start.1 + share * (end.1 - start.1));
-        taken.push((cx - room / 8.0, cy - 9.0, cx + room / 8.0, cy + 5.0));
-    }
+    taken.extend(areas(end));
 }
 
 /// The part of a segment inside a box (Liang and Barsky).

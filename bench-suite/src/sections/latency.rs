@@ -77,7 +77,7 @@ pub(super) fn section(context: &Context<'_>) -> (Section, Vec<String>) {
     let mut findings = headline(context);
     findings.extend(level_finding(&measured));
     blocks.push(Block::Heading("What predicts latency".into(), "prediction"));
-    match Prediction::of(&measured) {
+    match Prediction::of(&measured, context.peak()) {
         Some(prediction) => {
             blocks.push(Block::Verdict(prediction.sentence(context)));
             findings.push(prediction.finding());
@@ -230,10 +230,12 @@ struct Prediction {
     errors: Vec<f64>,
     /// Mean absolute relative error of a rate that is the same for all.
     rate_error: f64,
+    /// The model whose multiply-adds run at the measured peak, and its mean absolute relative error.
+    at_peak: Option<(TwoTerm, f64)>,
 }
 
 impl Prediction {
-    fn of(measured: &[Measured<'_>]) -> Option<Self> {
+    fn of(measured: &[Measured<'_>], peak: Option<f64>) -> Option<Self> {
         let series = |of: fn(&Measured<'_>) -> f64| measured.iter().map(of).collect::<Vec<f64>>();
         let macs = series(|m| m.measurement.macs as f64);
         let bytes = series(|m| m.measurement.mac_bytes as f64);
@@ -256,6 +258,9 @@ impl Prediction {
             bytes: both(&bytes),
             model,
             rate_error: mean(&relative(rate)),
+            at_peak: peak
+                .and_then(|peak| TwoTerm::with_known(2e-9 / peak, &macs, &bytes, &time))
+                .map(|model| (model, mean(&relative(model)))),
             errors: relative(model),
         })
     }
@@ -277,10 +282,18 @@ impl Prediction {
         if self.model.per_b > 0.0 {
             terms.push(format!("mac_bytes at {:.1} GB/s", 1e-9 / self.model.per_b));
         }
+        let at_peak = match self.at_peak {
+            Some((model, error)) if model.per_b > 0.0 => format!(
+                " With multiply-adds at the measured peak, mac_bytes at {:.1} GB/s fit best, with an error of {:.1} %.",
+                1e-9 / model.per_b,
+                100.0 * error
+            ),
+            _ => String::new(),
+        };
         format!(
             "Latency correlates with multiply-adds at r = {}, with mac_bytes at {}. One rate for all networks misses by \
              {:.1} % on average; the two-term model, time = macs / rate + mac_bytes / bandwidth, by {:.1} %. Its best fit \
-             charges {}.",
+             charges {}.{at_peak}",
             r(self.macs),
             r(self.bytes),
             100.0 * self.rate_error,
