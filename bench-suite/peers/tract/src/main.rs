@@ -81,8 +81,8 @@ fn write_npy(path: &str, logits: &Tensor) -> Result<()> {
     let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
     // Magic, version, length of the header, and the header padded to a multiple of 64 bytes.
     file.write_all(b"\x93NUMPY\x01\x00\xf6\x00")?;
-    write!(file, "{dict:<245}\n")?;
-    for value in logits.to_array_view::<f32>()?.iter() {
+    writeln!(file, "{dict:<245}")?;
+    for value in logits.to_plain_array_view::<f32>()?.iter() {
         file.write_all(&value.to_le_bytes())?;
     }
     Ok(file.flush()?)
