@@ -55,7 +55,8 @@ def export(width, folder):
         with torch.no_grad():
             np.save(folder / f"{width}_logits_b{batch}.npy", model.double()(x.double()).numpy())
             model.float()
-            torch.jit.freeze(torch.jit.trace(model, x)).save(folder / f"{base}.torchscript")
+            if batch == 1:  # for pnnx: ncnn knows no batch
+                torch.jit.trace(model, x).save(folder / f"{base}.torchscript")
         onnx = folder / f"{base}.onnx"
         torch.onnx.export(model, (x,), onnx, dynamo=False, input_names=["input"], output_names=["logits"])
         openvino.save_model(openvino.convert_model(onnx), folder / f"{base}.xml", compress_to_fp16=False)
@@ -63,7 +64,6 @@ def export(width, folder):
         # XNNPACK computes in NHWC: fed so, the graph needs no transposition.
         litert_torch.convert(litert_torch.to_channel_last_io(model, args=[0]).eval(),
                              (x.permute(0, 2, 3, 1).contiguous(),)).export(str(folder / f"{base}.tflite"))
-    # ncnn knows no batch.
     tool("pnnx", folder / f"{width}_b1.torchscript", "inputshape=[1,3,224,224]", "fp16=0", "optlevel=2",
          f"ncnnparam={folder}/{width}.param", f"ncnnbin={folder}/{width}.bin",
          *(f"{kind}={folder}/pnnx.{kind}" for kind in ["pnnxparam", "pnnxbin", "pnnxpy", "pnnxonnx", "ncnnpy"]))

@@ -25,7 +25,7 @@ ROOT = HERE.parent.parent
 OURS = "ours"
 PEERS = ["onnxruntime", "openvino", "litert", "ncnn", "mnn", "torch", "tract"]
 TITLES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "litert": "LiteRT (XNNPACK)", "mnn": "MNN",
-          "torch": "PyTorch (TorchScript)", OURS: "**shufflenet**"}
+          "torch": "PyTorch (torch.compile)", OURS: "**shufflenet**"}
 # Far above what float32 leaves (1e-6), far below what bf16 would (4e-3).
 TOLERANCE = 1e-4
 TICK = os.sysconf("SC_CLK_TCK")

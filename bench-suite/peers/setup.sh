@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the peers at the versions of requirements.txt and of tract/, and exports the four networks for them:
 #     setup.sh [FOLDER]        default: target/peers
-# Needs Python 3.11, cargo and about 9 GB: PyPI's torch brings CUDA along. With
+# Needs Python 3.11, cargo, a C++ compiler and about 9 GB: PyPI's torch brings CUDA along. With
 #     PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 # pip finds the smaller build for CPUs.
 set -eu
