@@ -120,9 +120,11 @@ impl Engine {
 
     /// Computes everything from the image loaded.
     pub fn run(&self, arena: &mut Arena, parallel: &dyn Parallel) {
-        for step in &self.steps {
-            self.step(step, arena, parallel);
-        }
+        kernels::team(parallel, |team| {
+            for step in &self.steps {
+                self.step(step, arena, team);
+            }
+        });
     }
 
     /// As [`run`](Self::run), adding the seconds spent in each class of work to `seconds`.
@@ -132,13 +134,15 @@ impl Engine {
         parallel: &dyn Parallel,
         seconds: &mut [f64; Class::ALL.len()],
     ) {
-        let mut before = Instant::now();
-        for step in &self.steps {
-            self.step(step, arena, parallel);
-            let now = Instant::now();
-            seconds[step.class as usize] += (now - before).as_secs_f64();
-            before = now;
-        }
+        kernels::team(parallel, |team| {
+            let mut before = Instant::now();
+            for step in &self.steps {
+                self.step(step, arena, team);
+                let now = Instant::now();
+                seconds[step.class as usize] += (now - before).as_secs_f64();
+                before = now;
+            }
+        });
     }
 
     /// The output, channel after channel.

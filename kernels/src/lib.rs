@@ -50,6 +50,7 @@ pub mod reference;
 mod shuffle;
 mod simd;
 mod softmax;
+mod team;
 mod upsample;
 mod view;
 
@@ -71,5 +72,6 @@ pub use pointwise::{Pointwise, PointwiseBuilder};
 pub use pool::{AveragePool, MaxPool, global_average};
 pub use shuffle::Materialize;
 pub use softmax::softmax;
+pub use team::team;
 pub use upsample::upsample_nearest_2x;
 pub use view::{BLOCK, Buffer, Shape, Tensor, View, ViewMut};

@@ -18,17 +18,76 @@ pub trait Parallel: Sync {
 }
 
 /// Runs `work(0)` to `work(tasks - 1)`, each once, whatever `parallel` calls: operators write through pointers, and must
-/// not trust somebody else's `for_each` that no two tasks are the same. So a call takes whichever number is next.
+/// not trust somebody else's `for_each` that no two tasks are the same. So a call for a task that is taken, or that does
+/// not exist, takes another.
 pub(crate) fn each_once(parallel: &dyn Parallel, tasks: usize, work: &(dyn Fn(usize) + Sync)) {
-    let next = AtomicUsize::new(0);
-    parallel.for_each(tasks, &|_| {
-        let task = next.fetch_add(1, Ordering::Relaxed);
-        if task < tasks {
-            work(task);
+    let claims = Claims::none();
+    for from in (0..tasks).step_by(Claims::MOST) {
+        let tasks = (tasks - from).min(Claims::MOST);
+        claims.free(tasks);
+        parallel.for_each(tasks, &|wanted| {
+            if let Some(task) = claims.take(|_| wanted) {
+                work(from + task);
+            }
+        });
+        let left = claims.clear();
+        assert!(left == 0, "Parallel::for_each ran {} of {tasks} tasks", tasks - left);
+    }
+}
+
+/// Which tasks are free: a bit each.
+pub(crate) struct Claims {
+    free: [AtomicUsize; WORDS],
+    tasks: AtomicUsize,
+}
+
+const BITS: usize = usize::BITS as usize;
+const WORDS: usize = Claims::MOST / BITS;
+
+impl Claims {
+    /// Tasks at a time.
+    pub(crate) const MOST: usize = 256;
+
+    pub(crate) fn none() -> Self {
+        Self { free: Default::default(), tasks: AtomicUsize::new(0) }
+    }
+
+    /// Makes 0 to `tasks - 1` free, and what was written before visible to those who take one. None may be free.
+    pub(crate) fn free(&self, tasks: usize) {
+        self.tasks.store(tasks, Ordering::Relaxed);
+        for (i, word) in self.free.iter().enumerate() {
+            let bits = tasks.saturating_sub(BITS * i).min(BITS);
+            if bits > 0 {
+                word.store(usize::MAX >> (BITS - bits), Ordering::Release);
+            }
         }
-    });
-    let run = next.into_inner();
-    assert!(run >= tasks, "Parallel::for_each ran {run} of {tasks} tasks");
+    }
+
+    /// Takes a free task: that which `wanted` makes of their number, if it can be had, else one of those behind it, else
+    /// any.
+    pub(crate) fn take(&self, wanted: impl Fn(usize) -> usize) -> Option<usize> {
+        let wanted = wanted(self.tasks.load(Ordering::Relaxed)) % Self::MOST;
+        for i in 0..=WORDS {
+            let word = (wanted / BITS + i) % WORDS;
+            let mut free = self.free[word].load(Ordering::Relaxed);
+            if i == 0 {
+                free &= usize::MAX << (wanted % BITS);
+            }
+            while free != 0 {
+                let bit = free & free.wrapping_neg();
+                if self.free[word].fetch_and(!bit, Ordering::Acquire) & bit != 0 {
+                    return Some(BITS * word + bit.trailing_zeros() as usize);
+                }
+                free &= !bit;
+            }
+        }
+        None
+    }
+
+    /// Withdraws the tasks that nobody took, and says how many.
+    pub(crate) fn clear(&self) -> usize {
+        self.free.iter().map(|word| word.swap(0, Ordering::Acquire).count_ones() as usize).sum()
+    }
 }
 
 /// One thread: the caller's.

@@ -9,6 +9,7 @@ use crate::unit::{Inner, Main, Projection, StageOrders, Unit, filled, fresh};
 use crate::wiring::{Part, Site};
 use kernels::{
     Activation, ChannelOrder, Convolution, Depthwise, Head, Isa, MaxPool, Parallel, Pointwise, Serial, Shape,
+    team,
 };
 
 /// A network with its weights folded, permuted and packed for one instruction set. Shared by threads as it is; what
@@ -160,7 +161,9 @@ impl Network {
         }
         for (image, chunk) in logits.chunks_mut(classes).enumerate().skip(lanes * together) {
             let arena = workspace.arena(0);
-            self.forward(&mut Run::silent(parallel), &plan, images, image, arena);
+            team(parallel, |parallel| {
+                self.forward(&mut Run::silent(parallel), &plan, images, image, arena);
+            });
             chunk.copy_from_slice(arena.logits(classes));
         }
     }
@@ -175,14 +178,17 @@ impl Network {
         parallel: &dyn Parallel,
         images: Images<'_>,
         workspace: &mut Workspace,
-        after: &mut dyn FnMut(usize),
+        after: &mut (dyn FnMut(usize) + Send),
     ) {
         images.check();
         let plan = Plan::new(self, images.h, images.w);
         let scratch = self.conv1.pooled_scratch(parallel, images.h, images.w);
         workspace.prepare(&plan, 1, scratch, 0);
-        let mut run = Run { parallel, layer: 0, after: Some(after) };
-        self.forward(&mut run, &plan, images, 0, workspace.arena(0));
+        let arena = workspace.arena(0);
+        team(parallel, |parallel| {
+            let mut run = Run { parallel, layer: 0, after: Some(after) };
+            self.forward(&mut run, &plan, images, 0, arena);
+        });
     }
 
     /// Table 5, top to bottom.

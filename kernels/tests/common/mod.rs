@@ -546,6 +546,9 @@ pub(crate) fn on_threads<T: Send>(run: impl Fn(&dyn Parallel) -> T + Sync, check
     for pool in pools() {
         let threads = pool.current_num_threads();
         check(pool.install(|| run(&kernels::Rayon)), format_args!("{threads} threads of rayon"));
+        let mut result = None;
+        pool.install(|| kernels::team(&kernels::Rayon, |team| result = Some(run(team))));
+        check(result.expect("the team's work was done"), format_args!("a team of {threads}"));
     }
 }
 
