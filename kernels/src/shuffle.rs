@@ -9,14 +9,18 @@ use crate::parallel::{Parallel, Serial, each_once};
 use crate::pointwise::{part, split};
 use crate::simd::Pick;
 use crate::view::{BLOCK, View, ViewMut};
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
+
+/// Pixels at a time: neighbouring blocks of the destination often gather from the same blocks, whose pixels are then
+/// still in the first-level cache.
+const STEP: usize = 64;
 
 /// Copies a value so that channel `c` lies in slot `c`: what a network does that cannot read through an order, and
 /// what the benchmarks compare the zero-copy shuffle against.
 #[derive(Debug)]
 pub struct Materialize {
     kernels: &'static Kernels,
-    /// Per destination block, what each source block gives.
+    /// Per destination register, what each source register gives.
     picks: Vec<Vec<Pick>>,
     channels: usize,
     src_slots: usize,
@@ -32,20 +36,19 @@ impl Materialize {
             return Err(invalid("order", "no channels"));
         }
         let kernels = crate::pack::Common { isa: Some(isa), ..Default::default() }.kernels()?;
-        let picks = order.slots().chunks(BLOCK).map(|slots| {
-            let mut picks: Vec<Pick> = Vec::new();
+        let lanes = kernels.lanes;
+        let mut picks = vec![Vec::new(); order.channels().div_ceil(BLOCK) * BLOCK / lanes];
+        for (picks, slots) in picks.iter_mut().zip(order.slots().chunks(lanes)) {
             for (lane, &slot) in slots.iter().enumerate() {
-                let block = slot as usize / BLOCK;
-                let at = picks.iter().position(|pick| pick.block == block).unwrap_or_else(|| {
-                    picks.push(Pick { index: [0; BLOCK], block, mask: 0 });
+                let (first, index) = (slot as usize / lanes * lanes, slot % lanes as u32);
+                let at = picks.iter().position(|pick: &Pick| pick.slot == first).unwrap_or_else(|| {
+                    picks.push(Pick { index: [0; BLOCK], mask: [0; BLOCK], slot: first });
                     picks.len() - 1
                 });
-                picks[at].index[lane] = slot % BLOCK as u32;
-                picks[at].mask |= 1 << lane;
+                picks[at].index[lane] = index;
+                picks[at].mask[lane] = u32::MAX;
             }
-            picks
-        });
-        let picks = picks.collect();
+        }
         Ok(Self { kernels, picks, channels: order.channels(), src_slots: order.width() })
     }
 
@@ -69,22 +72,24 @@ impl Materialize {
             self.channels,
             self.src_slots
         );
-        let dst_block_stride = dst.block_stride();
+        let (registers, dst_block_stride) = (BLOCK / self.kernels.lanes, dst.block_stride());
         let target = crate::depthwise::Target(dst.data_mut().as_mut_ptr());
-        let (across, along) = split(parallel.threads(), self.picks.len(), to.pixels());
+        let (across, along) = split(parallel.threads(), to.blocks(), to.pixels());
         each_once(parallel, across * along, &|task| {
             let pixels = part(to.pixels(), along, task % along);
-            for block in part(self.picks.len(), across, task / along) {
-                // SAFETY: every block that a pick names exists (slots were checked); pixels and block of the
-                // destination belong to this task alone.
-                unsafe {
-                    (self.kernels.shuffle)(&micro::Shuffle {
-                        src: src.data().as_ptr().add(pixels.start * BLOCK),
-                        block_stride: src.block_stride(),
-                        dst: target.at(block * dst_block_stride + pixels.start * BLOCK),
-                        pixels: pixels.len(),
-                        picks: &self.picks[block],
-                    });
+            for start in pixels.clone().step_by(STEP) {
+                for block in part(to.blocks(), across, task / along) {
+                    // SAFETY: every block that a pick names exists (slots were checked); pixels and block of the
+                    // destination belong to this task alone.
+                    unsafe {
+                        (self.kernels.shuffle)(&micro::Shuffle {
+                            src: src.data().as_ptr().add(start * BLOCK),
+                            block_stride: src.block_stride(),
+                            dst: target.at(block * dst_block_stride + start * BLOCK),
+                            pixels: (pixels.end - start).min(STEP),
+                            picks: &self.picks[block * registers..][..registers],
+                        });
+                    }
                 }
             }
         });

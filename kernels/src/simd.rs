@@ -9,11 +9,11 @@
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// A register of [`LANES`](Self::LANES) floats; zero in every bit is a valid one.
     type F32: Copy;
-    /// Sixteen floats, in as many registers as they need.
-    type Block: Copy;
+    /// A [`Pick`] in registers.
+    type Pick: Copy;
     /// Floats per register; divides 16.
     const LANES: usize;
-    /// Whether [`merge`](Self::merge) is a permutation in registers, or lane by lane.
+    /// Whether [`merge`](Self::merge) is a permutation in registers; else nobody calls it.
     const PERMUTES: bool;
     /// The token of registers half as wide, for the last few channels; `Self` where there is nothing to gain.
     type Half: Simd;
@@ -46,26 +46,21 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `LANES` floats writable at `dst`.
     unsafe fn store(self, v: Self::F32, dst: *mut f32);
 
-    fn zero_block(self) -> Self::Block;
-    /// Lane `l` becomes `src[pick.index[l]]` where bit `l` of `pick.mask` is set, and keeps its value elsewhere.
-    /// # Safety
-    /// Sixteen floats readable at `src`; indices below sixteen.
-    unsafe fn merge(self, block: Self::Block, src: *const f32, pick: &Pick) -> Self::Block;
-    /// # Safety
-    /// Sixteen floats writable at `dst`.
-    unsafe fn store_block(self, block: Self::Block, dst: *mut f32);
+    fn pick(self, pick: &Pick) -> Self::Pick;
+    /// Lane `l` becomes `src[pick.index[l]]` where `pick.mask[l]` is set, and keeps its value elsewhere.
+    fn merge(self, v: Self::F32, src: Self::F32, pick: Self::Pick) -> Self::F32;
+
     /// Fetches the line at `src` towards the second-level cache; a hint that may point anywhere.
     fn prefetch(self, src: *const f32);
 }
 
-/// What one source block gives to one destination block.
+/// What one register of the source gives to one register of the destination.
 #[derive(Clone, Debug)]
-#[repr(C)]
 pub(crate) struct Pick {
-    /// For each lane of the destination, the lane of the source.
+    /// For each lane of the destination, the lane of the source; of either, the first `LANES` count.
     pub(crate) index: [u32; 16],
-    /// The source block.
-    pub(crate) block: usize,
-    /// The lanes of the destination that this block fills.
-    pub(crate) mask: u16,
+    /// All bits set for the lanes of the destination that this register fills, and none for others.
+    pub(crate) mask: [u32; 16],
+    /// The first slot of the source register.
+    pub(crate) slot: usize,
 }

@@ -102,22 +102,33 @@ fn inner_loops_neither_spill_nor_call() {
     let mut found: BTreeMap<String, usize> = BTreeMap::new();
     for function in text.split("\n\n") {
         let Some((name, body)) = function.split_once('\n') else { continue };
+        // An intrinsic by itself, or a piece of a kernel: compiled without the instruction set, and called once per
+        // vector.
+        let outlined = name.contains("core_arch") && name.contains("mm")
+            || name.contains("kernels") && name.contains("4simd");
+        assert!(!outlined, "not inlined: {name}");
         let Some(isa) =
             available.iter().find(|isa| name.contains(&format!("backend{}{isa}", isa.name().len())))
         else {
             continue;
         };
+        let lines: Vec<&str> = body.lines().collect();
+        // (What ends in a panic may look like a loop.)
+        let computes = |inner: &Loop<'_>| {
+            inner.count(|line| ["%xmm", "%ymm", "%zmm", "\tv0."].iter().any(|name| line.contains(name))) > 0
+        };
+        for inner in loops(&lines).into_iter().filter(computes) {
+            assert_eq!(inner.calls(), 0, "{isa} calls in\n{name}\n{}", inner.lines.join("\n"));
+        }
         // Multiply-adds that the loop of a full tile has.
         let (kind, full) = match (name.contains("gemm_blocked"), name.contains("depthwise")) {
             (true, _) => ("gemm", 8),
             (_, true) => ("depthwise", 9),
             _ => continue,
         };
-        let lines: Vec<&str> = body.lines().collect();
         for inner in loops(&lines).iter().filter(|inner| inner.multiply_adds() >= full) {
             let listing = || inner.lines.join("\n");
             assert_eq!(inner.spills(), 0, "{isa} {kind} spills in\n{}", listing());
-            assert_eq!(inner.calls(), 0, "{isa} {kind} calls in\n{}", listing());
             *found.entry(format!("{isa} {kind}")).or_default() += 1;
         }
     }

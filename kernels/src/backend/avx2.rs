@@ -25,7 +25,7 @@ macro_rules! proven {
 
 impl Simd for Avx2 {
     type F32 = __m256;
-    type Block = [__m256; 2];
+    type Pick = (__m256i, __m256);
     const LANES: usize = 8;
     const PERMUTES: bool = true;
     type Half = Self;
@@ -78,37 +78,16 @@ impl Simd for Avx2 {
         unsafe { _mm256_storeu_ps(dst, v) }
     }
     #[inline(always)]
-    fn zero_block(self) -> [__m256; 2] {
-        [proven!(_mm256_setzero_ps()); 2]
+    fn pick(self, pick: &Pick) -> (__m256i, __m256) {
+        // Both are arrays of sixteen numbers, of which eight are read.
+        proven!((
+            _mm256_loadu_si256(pick.index.as_ptr().cast()),
+            _mm256_castsi256_ps(_mm256_loadu_si256(pick.mask.as_ptr().cast()))
+        ))
     }
     #[inline(always)]
-    unsafe fn merge(self, block: [__m256; 2], src: *const f32, pick: &Pick) -> [__m256; 2] {
-        // SAFETY: as the token's; the caller vouches for `src`, and `index` holds sixteen numbers.
-        unsafe {
-            let (low, high) = (_mm256_loadu_ps(src), _mm256_loadu_ps(src.add(8)));
-            let bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-            core::array::from_fn(|half| {
-                let index = _mm256_loadu_si256(pick.index.as_ptr().add(8 * half).cast());
-                // Bit 3 of the index says which half of the source the lane comes from.
-                let from_high = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(index));
-                let value = _mm256_blendv_ps(
-                    _mm256_permutevar8x32_ps(low, index),
-                    _mm256_permutevar8x32_ps(high, index),
-                    from_high,
-                );
-                let mask = _mm256_set1_epi32(i32::from(pick.mask) >> (8 * half));
-                let wanted = _mm256_cmpeq_epi32(_mm256_and_si256(mask, bits), bits);
-                _mm256_blendv_ps(block[half], value, _mm256_castsi256_ps(wanted))
-            })
-        }
-    }
-    #[inline(always)]
-    unsafe fn store_block(self, block: [__m256; 2], dst: *mut f32) {
-        // SAFETY: as the token's, and the caller's for the pointer.
-        unsafe {
-            _mm256_storeu_ps(dst, block[0]);
-            _mm256_storeu_ps(dst.add(8), block[1]);
-        }
+    fn merge(self, v: __m256, src: __m256, (index, mask): (__m256i, __m256)) -> __m256 {
+        proven!(_mm256_blendv_ps(v, _mm256_permutevar8x32_ps(src, index), mask))
     }
     #[inline(always)]
     fn prefetch(self, src: *const f32) {

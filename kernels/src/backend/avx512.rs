@@ -26,7 +26,7 @@ macro_rules! proven {
 
 impl Simd for Avx512 {
     type F32 = __m512;
-    type Block = __m512;
+    type Pick = (__m512i, __mmask16);
     const LANES: usize = 16;
     const PERMUTES: bool = true;
     type Half = Avx2;
@@ -87,21 +87,16 @@ impl Simd for Avx512 {
         unsafe { _mm512_storeu_ps(dst, v) }
     }
     #[inline(always)]
-    fn zero_block(self) -> __m512 {
-        proven!(_mm512_setzero_ps())
+    fn pick(self, pick: &Pick) -> (__m512i, __mmask16) {
+        // Both are arrays of sixteen numbers.
+        proven!({
+            let mask = _mm512_loadu_si512(pick.mask.as_ptr().cast());
+            (_mm512_loadu_si512(pick.index.as_ptr().cast()), _mm512_test_epi32_mask(mask, mask))
+        })
     }
     #[inline(always)]
-    unsafe fn merge(self, block: __m512, src: *const f32, pick: &Pick) -> __m512 {
-        // SAFETY: as the token's; the caller vouches for `src`, and `index` holds sixteen numbers.
-        unsafe {
-            let index = _mm512_loadu_si512(pick.index.as_ptr().cast());
-            _mm512_mask_permutexvar_ps(block, pick.mask, index, _mm512_loadu_ps(src))
-        }
-    }
-    #[inline(always)]
-    unsafe fn store_block(self, block: __m512, dst: *mut f32) {
-        // SAFETY: as the token's, and the caller's for the pointer.
-        unsafe { _mm512_storeu_ps(dst, block) }
+    fn merge(self, v: __m512, src: __m512, (index, mask): (__m512i, __mmask16)) -> __m512 {
+        proven!(_mm512_mask_permutexvar_ps(v, mask, index, src))
     }
     #[inline(always)]
     fn prefetch(self, src: *const f32) {

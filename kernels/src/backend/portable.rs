@@ -54,7 +54,7 @@ pub(super) struct Portable;
 
 impl Simd for Portable {
     type F32 = Vector;
-    type Block = [f32; 16];
+    type Pick = ();
     const LANES: usize = LANES;
     const PERMUTES: bool = false;
     type Half = Self;
@@ -107,23 +107,10 @@ impl Simd for Portable {
         unsafe { dst.cast::<[f32; LANES]>().write(v.to_array()) }
     }
     #[inline(always)]
-    fn zero_block(self) -> [f32; 16] {
-        [0.0; 16]
-    }
+    fn pick(self, _pick: &Pick) {}
     #[inline(always)]
-    unsafe fn merge(self, mut block: [f32; 16], src: *const f32, pick: &Pick) -> [f32; 16] {
-        for (lane, &index) in pick.index.iter().enumerate() {
-            if pick.mask >> lane & 1 == 1 {
-                // SAFETY: the caller vouches for sixteen floats, and indices are below sixteen.
-                block[lane] = unsafe { *src.add(index as usize) };
-            }
-        }
-        block
-    }
-    #[inline(always)]
-    unsafe fn store_block(self, block: [f32; 16], dst: *mut f32) {
-        // SAFETY: the caller vouches for sixteen floats.
-        unsafe { dst.cast::<[f32; 16]>().write(block) }
+    fn merge(self, _v: Vector, _src: Vector, _pick: ()) -> Vector {
+        unreachable!("`PERMUTES` is false")
     }
     #[inline(always)]
     fn prefetch(self, _src: *const f32) {}

@@ -80,22 +80,29 @@ pub(crate) struct MaxRow {
 #[inline(always)]
 pub(crate) unsafe fn max_row<S: Simd>(s: S, args: &MaxRow) {
     for lane in (0..16).step_by(S::LANES) {
-        // SAFETY: the contract of `MaxRow`; columns are clamped to the row, which repeats one of the window's own.
+        // SAFETY: the contract of `MaxRow`.
         unsafe {
-            let column = |x: usize| {
-                let at = x.saturating_sub(args.pad_left).min(args.iw - 1) * 16 + lane;
-                let [a, b, c] = args.rows.map(|row| s.load(row.add(at)));
-                s.max3_or_nan(a, b, c)
-            };
-            let mut left = column(0);
+            let mut left = column(s, args, lane, 0);
             for ox in 0..args.ow {
-                let right = column(2 * ox + 2);
-                let value = s.max3_or_nan(left, column(2 * ox + 1), right);
-                s.store(value, args.dst.add(ox * 16 + lane));
+                let (middle, right) = (column(s, args, lane, 2 * ox + 1), column(s, args, lane, 2 * ox + 2));
+                s.store(s.max3_or_nan(left, middle, right), args.dst.add(ox * 16 + lane));
                 left = right;
             }
         }
     }
+}
+
+/// The greatest of three rows in the `x`-th column, the left padding's first. (As a closure it was not inlined.)
+///
+/// # Safety
+/// The contract of [`MaxRow`].
+#[inline(always)]
+unsafe fn column<S: Simd>(s: S, args: &MaxRow, lane: usize, x: usize) -> S::F32 {
+    // Columns are clamped to the row, which repeats one of the window's own.
+    let at = x.saturating_sub(args.pad_left).min(args.iw - 1) * 16 + lane;
+    let [a, b, c] = args.rows;
+    // SAFETY: the contract of `MaxRow`.
+    unsafe { s.max3_or_nan(s.load(a.add(at)), s.load(b.add(at)), s.load(c.add(at))) }
 }
 
 /// The mean of each window.

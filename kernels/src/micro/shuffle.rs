@@ -1,48 +1,83 @@
-//! Channels really moved: one block of the destination, gathered from the blocks that hold its channels.
+//! Channels really moved: one block of the destination, gathered from the registers that hold its channels.
 
+use crate::micro::unroll;
 use crate::simd::{Pick, Simd};
+use alloc::vec::Vec;
 
 /// One destination block.
 ///
-/// Contract: `src` holds every block that `picks` name, `block_stride` apart, `pixels` pixels of sixteen floats
-/// each; `offsets` are elements from a pixel of block 0 to each lane's source; `dst` holds `pixels` pixels.
+/// Contract: `picks` hold, for each register of the block, what each register of the source gives to it; `src` holds
+/// every register that they name, in blocks `block_stride` apart of `pixels` pixels of sixteen floats each; `dst` holds
+/// `pixels` pixels.
 pub(crate) struct Shuffle<'a> {
     pub(crate) src: *const f32,
     pub(crate) block_stride: usize,
     pub(crate) dst: *mut f32,
     pub(crate) pixels: usize,
-    pub(crate) picks: &'a [Pick],
+    pub(crate) picks: &'a [Vec<Pick>],
 }
 
 /// # Safety
 /// The contract of [`Shuffle`].
 #[inline(always)]
 pub(crate) unsafe fn run<S: Simd>(s: S, args: &Shuffle<'_>) {
-    // SAFETY: the contract of `Shuffle`.
+    for (index, picks) in args.picks.iter().enumerate() {
+        // SAFETY: the contract of `Shuffle`; a block has as many registers as there are lists of picks.
+        unsafe {
+            let dst = args.dst.add(index * S::LANES);
+            match picks.len() {
+                0 => register::<S, 0>(s, args, picks, dst),
+                1 if S::PERMUTES => register::<S, 1>(s, args, picks, dst),
+                2 if S::PERMUTES => register::<S, 2>(s, args, picks, dst),
+                3 if S::PERMUTES => register::<S, 3>(s, args, picks, dst),
+                4 if S::PERMUTES => register::<S, 4>(s, args, picks, dst),
+                _ => lanes::<S>(args, picks, dst),
+            }
+        }
+    }
+}
+
+/// Gathers one register per pixel from `N` others.
+///
+/// # Safety
+/// The contract of [`Shuffle`] for the register at `dst`, which has `N` picks.
+#[inline(always)]
+unsafe fn register<S: Simd, const N: usize>(s: S, args: &Shuffle<'_>, picks: &[Pick], dst: *mut f32) {
+    // SAFETY: the caller's. The picks are in registers before the first store, which might overwrite them for all that
+    // the compiler knows. (Zero in every bit is a valid vector or mask.)
     unsafe {
-        if S::PERMUTES {
-            for pixel in 0..args.pixels {
-                let mut block = s.zero_block();
-                for pick in args.picks {
-                    block = s.merge(block, args.src.add(pick.block * args.block_stride + pixel * 16), pick);
-                }
-                s.store_block(block, args.dst.add(pixel * 16));
-            }
-        } else {
-            // Without a permutation a scalar copy per lane is the fastest there is.
-            let mut offsets = [0; 16];
-            for pick in args.picks {
-                for (lane, offset) in offsets.iter_mut().enumerate() {
-                    if pick.mask >> lane & 1 == 1 {
-                        *offset = pick.block * args.block_stride + pick.index[lane] as usize;
-                    }
-                }
-            }
-            for pixel in 0..args.pixels {
-                for (lane, offset) in offsets.iter().enumerate() {
-                    *args.dst.add(pixel * 16 + lane) = *args.src.add(pixel * 16 + offset);
-                }
-            }
+        let mut src = [args.src; N];
+        let mut pick: [S::Pick; N] = core::mem::zeroed();
+        unroll!(i < N, {
+            src[i] = args.src.add(picks[i].slot / 16 * args.block_stride + picks[i].slot % 16);
+            pick[i] = s.pick(&picks[i]);
+        });
+        for pixel in 0..args.pixels {
+            let mut v = s.splat(0.0);
+            unroll!(i < N, { v = s.merge(v, s.load(src[i].add(pixel * 16)), pick[i]) });
+            s.store(v, dst.add(pixel * 16));
+        }
+    }
+}
+
+/// Copies lane by lane: the fastest there is without a permutation, and for orders that scatter wildly.
+///
+/// # Safety
+/// As [`register`].
+#[inline(always)]
+unsafe fn lanes<S: Simd>(args: &Shuffle<'_>, picks: &[Pick], dst: *mut f32) {
+    // Lanes behind the last channel get copies of the first slot: nobody reads them.
+    let mut offsets = [0; 16];
+    for pick in picks {
+        for lane in (0..S::LANES).filter(|&lane| pick.mask[lane] != 0) {
+            offsets[lane] = pick.slot / 16 * args.block_stride + pick.slot % 16 + pick.index[lane] as usize;
+        }
+    }
+    let offsets = &offsets[..S::LANES];
+    for pixel in 0..args.pixels {
+        for (lane, offset) in offsets.iter().enumerate() {
+            // SAFETY: the caller's.
+            unsafe { *dst.add(pixel * 16 + lane) = *args.src.add(pixel * 16 + offset) };
         }
     }
 }
