@@ -292,6 +292,7 @@ impl Convolution {
                             dst: target.at(block * dst_block_stride + py * to.w * BLOCK),
                             ow: to.w,
                             pad_left,
+                            lanes: (to.c - block * BLOCK).min(BLOCK),
                         });
                     }
                 }

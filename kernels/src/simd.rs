@@ -19,6 +19,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     type Half: Simd;
 
     fn half(self) -> Self::Half;
+    /// `v`, of which the compiler forgets how it came about: a broadcast number that is used in whole registers and in
+    /// [`low`](Self::low) ones would otherwise be broadcast twice, the second time by a shuffle.
+    #[inline(always)]
+    fn opaque(self, v: Self::F32) -> Self::F32 {
+        v
+    }
     /// The lower half of a register.
     fn low(self, v: Self::F32) -> <Self::Half as Simd>::F32;
 

@@ -16,6 +16,14 @@ impl Avx512 {
     }
 }
 
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn opaque(mut v: __m512) -> __m512 {
+    // SAFETY: no instruction at all.
+    unsafe { core::arch::asm!("/* {0} */", inout(zmm_reg) v, options(pure, nomem, nostack, preserves_flags)) }
+    v
+}
+
 /// An intrinsic under the token's proof.
 macro_rules! proven {
     ($intrinsic:expr) => {
@@ -34,6 +42,10 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn half(self) -> Avx2 {
         proven!(Avx2::proven())
+    }
+    #[inline(always)]
+    fn opaque(self, v: __m512) -> __m512 {
+        proven!(opaque(v))
     }
     #[inline(always)]
     fn low(self, v: __m512) -> __m256 {

@@ -124,8 +124,8 @@ unsafe fn panel<S: Simd, const MR: usize, const NV: usize, const H: usize, const
     if tiles == 0 {
         return;
     }
-    // Only the blocked layout, where nearly all the work is, has a tile for every height; the others take their last
-    // pixels one by one.
+    // Only the blocked layout, where nearly all the work is, has a tile for every height. The others end in a tile that
+    // does pixels of the one before again, or, where sums were begun elsewhere, take their last pixels one by one.
     let every_height = const { STEP == 16 };
     let (least, longer) = (args.pixels / tiles, args.pixels % tiles);
     let mut pixel = 0;
@@ -136,6 +136,9 @@ unsafe fn panel<S: Simd, const MR: usize, const NV: usize, const H: usize, const
         let rows = if every_height {
             least + usize::from(tile_index < longer)
         } else if args.pixels - pixel >= MR {
+            MR
+        } else if args.first && args.pixels >= MR {
+            pixel = args.pixels - MR;
             MR
         } else {
             1
@@ -219,6 +222,7 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const H: usize, const 
             }
             unroll!(m < MR, {
                 let x = s.splat(*x.add(m * STEP));
+                let x = if H > 0 { s.opaque(x) } else { x };
                 unroll!(v < NV, { acc[m][v] = s.mul_add(x, w[v], acc[m][v]) });
                 unroll!(v < H, { tail[m][v] = h.mul_add(s.low(x), w_tail[v], tail[m][v]) });
             });

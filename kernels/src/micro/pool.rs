@@ -42,7 +42,10 @@ pub(crate) unsafe fn max<S: Simd>(s: S, args: &Pool) {
             unsafe {
                 let rows = [args.src.add(row(0)), args.src.add(row(1)), args.src.add(row(2))];
                 let dst = args.dst.add(oy * args.ow * 16);
-                max_row(s, &MaxRow { rows, iw: args.iw, dst, ow: args.ow, pad_left: args.pad_left });
+                max_row(
+                    s,
+                    &MaxRow { rows, iw: args.iw, dst, ow: args.ow, pad_left: args.pad_left, lanes: 16 },
+                );
             }
         }
         return;
@@ -71,6 +74,8 @@ pub(crate) struct MaxRow {
     pub(crate) dst: *mut f32,
     pub(crate) ow: usize,
     pub(crate) pad_left: usize,
+    /// Channels of the sixteen that count; the others of `dst` become anything.
+    pub(crate) lanes: usize,
 }
 
 /// Greatest of three rows, column by column; a window's last column is the next window's first.
@@ -79,15 +84,31 @@ pub(crate) struct MaxRow {
 /// The contract of [`MaxRow`].
 #[inline(always)]
 pub(crate) unsafe fn max_row<S: Simd>(s: S, args: &MaxRow) {
-    for lane in (0..16).step_by(S::LANES) {
-        // SAFETY: the contract of `MaxRow`.
+    let mut lane = 0;
+    while lane < args.lanes {
+        // SAFETY: handed on; registers begin below sixteen and divide it.
         unsafe {
-            let mut left = column(s, args, lane, 0);
-            for ox in 0..args.ow {
-                let (middle, right) = (column(s, args, lane, 2 * ox + 1), column(s, args, lane, 2 * ox + 2));
-                s.store(s.max3_or_nan(left, middle, right), args.dst.add(ox * 16 + lane));
-                left = right;
+            if args.lanes - lane <= <S::Half as Simd>::LANES {
+                register_of_max_row(s.half(), args, lane);
+            } else {
+                register_of_max_row(s, args, lane);
             }
+        }
+        lane += S::LANES;
+    }
+}
+
+/// # Safety
+/// The contract of [`MaxRow`], for the register's lanes from `lane` on.
+#[inline(always)]
+unsafe fn register_of_max_row<S: Simd>(s: S, args: &MaxRow, lane: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut left = column(s, args, lane, 0);
+        for ox in 0..args.ow {
+            let (middle, right) = (column(s, args, lane, 2 * ox + 1), column(s, args, lane, 2 * ox + 2));
+            s.store(s.max3_or_nan(left, middle, right), args.dst.add(ox * 16 + lane));
+            left = right;
         }
     }
 }
