@@ -1,8 +1,8 @@
 //! Reads the machine code of the inner loops in this very executable: no vector register may be spilled in them, and
 //! nothing may be called. Both have happened without a warning and cost a factor of two to a hundred.
 //!
-//! Needs optimised code (`cargo test --release -p kernels --test assembly`) and `objdump`; otherwise it says that it did
-//! not look. With `KERNELS_REQUIRE_ASSEMBLY` set, not looking is a failure.
+//! Needs optimised code (`cargo test --release -p kernels --test assembly`) and `objdump` (or what `OBJDUMP` names);
+//! otherwise it says that it did not look. With `KERNELS_REQUIRE_ASSEMBLY` set, not looking is a failure.
 
 use kernels::{Depthwise, Isa, Pointwise, Shape, Tensor};
 use std::collections::BTreeMap;
@@ -18,9 +18,9 @@ impl Loop<'_> {
         self.lines.iter().filter(|line| what(line)).count()
     }
 
-    /// Multiply-adds, fused or in two.
+    /// Multiply-adds, fused or (SSE2) in two.
     fn multiply_adds(&self) -> usize {
-        let fused = self.count(|line| line.contains("fmadd") || line.contains("fmla"));
+        let fused = self.count(|line| line.contains("fmadd") || line.contains("\tfmla\t"));
         fused + self.count(|line| line.contains("mulps")).min(self.count(|line| line.contains("addps")))
     }
 
@@ -32,7 +32,7 @@ impl Loop<'_> {
     fn spills(&self) -> usize {
         self.count(|line| {
             let x86 = ["%xmm", "%ymm", "%zmm"].iter().any(|register| line.contains(register));
-            let stack = line.contains("(%rsp") || line.contains("[sp");
+            let stack = line.contains("(%rsp") || line.contains("[sp") || line.contains("[x29");
             (x86 || line.contains("\tq") || line.contains(" q")) && stack
         })
     }
@@ -88,8 +88,9 @@ fn inner_loops_neither_spill_nor_call() {
         Err("this is not a release build".to_owned())
     } else {
         let executable = std::env::current_exe().expect("a path");
-        let output = Command::new("objdump").args(["-d", "--no-show-raw-insn"]).arg(executable).output();
-        output.map_err(|error| format!("objdump: {error}"))
+        let objdump = std::env::var("OBJDUMP").unwrap_or_else(|_| "objdump".to_owned());
+        let output = Command::new(&objdump).args(["-d", "--no-show-raw-insn"]).arg(executable).output();
+        output.map_err(|error| format!("{objdump}: {error}"))
     };
     let text = match looked {
         Ok(output) => String::from_utf8(output.stdout).expect("objdump writes text"),
@@ -99,7 +100,8 @@ fn inner_loops_neither_spill_nor_call() {
             return;
         }
     };
-    let mut found: BTreeMap<String, usize> = BTreeMap::new();
+    // For each kind of loop: how many, and multiply-adds and instructions of the one with the most multiply-adds.
+    let mut found: BTreeMap<String, (usize, usize, usize)> = BTreeMap::new();
     for function in text.split("\n\n") {
         let Some((name, body)) = function.split_once('\n') else { continue };
         // An intrinsic by itself, or a piece of a kernel: compiled without the instruction set, and called once per
@@ -115,7 +117,7 @@ fn inner_loops_neither_spill_nor_call() {
         let lines: Vec<&str> = body.lines().collect();
         // (What ends in a panic may look like a loop.)
         let computes = |inner: &Loop<'_>| {
-            inner.count(|line| ["%xmm", "%ymm", "%zmm", "\tv0."].iter().any(|name| line.contains(name))) > 0
+            inner.count(|line| ["%xmm", "%ymm", "%zmm", ".4s"].iter().any(|name| line.contains(name))) > 0
         };
         for inner in loops(&lines).into_iter().filter(computes) {
             assert_eq!(inner.calls(), 0, "{isa} calls in\n{name}\n{}", inner.lines.join("\n"));
@@ -129,13 +131,22 @@ fn inner_loops_neither_spill_nor_call() {
         for inner in loops(&lines).iter().filter(|inner| inner.multiply_adds() >= full) {
             let listing = || inner.lines.join("\n");
             assert_eq!(inner.spills(), 0, "{isa} {kind} spills in\n{}", listing());
-            *found.entry(format!("{isa} {kind}")).or_default() += 1;
+            let (count, most, instructions) = found.entry(format!("{isa} {kind}")).or_default();
+            *count += 1;
+            if inner.multiply_adds() > *most {
+                (*most, *instructions) = (inner.multiply_adds(), inner.lines.len());
+            }
         }
     }
-    println!("loops read: {found:?}");
+    for (kind, (count, most, instructions)) in &found {
+        println!("{kind}: {count} loops, the largest of {most} multiply-adds in {instructions} instructions");
+    }
     for isa in available {
         for kind in ["gemm", "depthwise"] {
             assert!(found.contains_key(&format!("{isa} {kind}")), "no {kind} loop of {isa} found: {found:?}");
         }
+    }
+    if cfg!(target_arch = "aarch64") {
+        assert!(found["portable gemm"].1 >= 24, "the tile of 6 x 4 registers is not among {found:?}");
     }
 }

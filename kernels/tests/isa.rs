@@ -1,12 +1,12 @@
 //! Which instruction sets the tests ran on, and how one is chosen.
 //!
 //! `KERNELS_REQUIRE_ISA=avx512,avx2,portable cargo test -p kernels` fails on a machine that lacks one of them, where
-//! the other tests would pass without having tested it.
+//! the other tests would pass without having tested it. With `KERNELS_REQUIRE_BEST=avx2`, that is what has to be chosen.
+//! Under an emulator, `KERNELS_TEST_RUNNER` says how this executable is started once more.
 #![cfg(feature = "std")]
 
 use kernels::{Affine, Isa, Linear, Pointwise};
 use std::io::Write;
-use std::process::Command;
 
 /// Those names of a comma-separated list that are not available here.
 fn missing(required: &str) -> Vec<&str> {
@@ -24,6 +24,13 @@ fn required_instruction_sets_are_tested() {
     std::io::stderr().write_all(report.as_bytes()).unwrap();
     let required = std::env::var("KERNELS_REQUIRE_ISA").unwrap_or_default();
     assert_eq!(missing(&required), [""; 0], "KERNELS_REQUIRE_ISA is {required:?}, but {report}");
+}
+
+#[test]
+fn the_required_one_is_chosen() {
+    let Ok(required) = std::env::var("KERNELS_REQUIRE_BEST") else { return };
+    assert_eq!(Isa::best().name(), required);
+    assert_eq!(Isa::from_name("auto").map(Isa::name), Ok(&*required));
 }
 
 #[test]
@@ -81,48 +88,50 @@ fn bursts_count_their_operations() {
     }
 }
 
-/// Prints what this process' environment chooses, and what a builder says to it.
-#[test]
-#[ignore = "run by the tests below, in an environment of their making"]
-fn child() {
-    let chosen = Isa::from_env().map_or_else(|error| error.to_string(), |isa| isa.to_string());
-    let built = Pointwise::builder(1, 1).build(&[1.0]);
-    let built = built.map_or_else(|error| error.to_string(), |_| "built".to_string());
-    println!("<{chosen}|{built}>");
-}
+/// What the environment chooses, seen by starting this executable once more. WebAssembly starts no processes.
+#[cfg(not(target_family = "wasm"))]
+mod environment {
+    use super::*;
+    use std::ffi::OsString;
+    use std::process::Command;
 
-/// What [`child`] prints where `KERNELS_ISA` is `value`; nothing where this test cannot start itself, as under an
-/// emulator of another processor.
-fn in_environment(value: Option<&str>) -> Option<String> {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "child", "--ignored", "--nocapture"]).env_remove("KERNELS_ISA");
-    command.envs(value.map(|value| ("KERNELS_ISA", value)));
-    let output = match command.output() {
-        Ok(output) => String::from_utf8(output.stdout).unwrap(),
-        Err(error) => {
-            std::io::stderr().write_all(format!("skipped: {error}\n").as_bytes()).unwrap();
-            return None;
-        }
-    };
-    let answer = output.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
-    Some(answer.unwrap_or_else(|| panic!("no answer in {output:?}")).0.to_string())
-}
-
-#[test]
-fn the_environment_overrides_the_choice() {
-    let best = format!("{}|built", Isa::best());
-    let named = Isa::available().map(|isa| (Some(isa.name()), format!("{isa}|built")));
-    for (value, expected) in [(None, best.clone()), (Some("auto"), best)].into_iter().chain(named) {
-        let Some(found) = in_environment(value) else { return };
-        assert_eq!(found, expected, "KERNELS_ISA is {value:?}");
+    /// Prints what this process' environment chooses, and what a builder says to it.
+    #[test]
+    #[ignore = "run by the tests below, in an environment of their making"]
+    fn child() {
+        let chosen = Isa::from_env().map_or_else(|error| error.to_string(), |isa| isa.to_string());
+        let built = Pointwise::builder(1, 1).build(&[1.0]);
+        let built = built.map_or_else(|error| error.to_string(), |_| "built".to_string());
+        println!("<{chosen}|{built}>");
     }
-}
 
-#[test]
-fn a_bad_environment_is_an_error_for_every_builder() {
-    for name in ["", "avx9000", "Portable"] {
-        let Some(found) = in_environment(Some(name)) else { return };
-        let error = Isa::from_name(name).unwrap_err();
-        assert_eq!(found, format!("{error}|{error}"), "KERNELS_ISA is {name:?}");
+    /// What [`child`] prints where `KERNELS_ISA` is `value`.
+    fn child_says(value: Option<&str>) -> String {
+        let runner = std::env::var("KERNELS_TEST_RUNNER").unwrap_or_default();
+        let words = runner.split_whitespace().map(OsString::from);
+        let mut words = words.chain([std::env::current_exe().unwrap().into()]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).args(["--exact", "environment::child", "--ignored", "--nocapture"]);
+        command.env_remove("KERNELS_ISA").envs(value.map(|value| ("KERNELS_ISA", value)));
+        let output = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let answer = output.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
+        answer.unwrap_or_else(|| panic!("no answer in {output:?}")).0.to_string()
+    }
+
+    #[test]
+    fn the_environment_overrides_the_choice() {
+        let best = format!("{}|built", Isa::best());
+        let named = Isa::available().map(|isa| (Some(isa.name()), format!("{isa}|built")));
+        for (value, expected) in [(None, best.clone()), (Some("auto"), best)].into_iter().chain(named) {
+            assert_eq!(child_says(value), expected, "KERNELS_ISA is {value:?}");
+        }
+    }
+
+    #[test]
+    fn a_bad_environment_is_an_error_for_every_builder() {
+        for name in ["", "avx9000", "Portable"] {
+            let error = Isa::from_name(name).unwrap_err();
+            assert_eq!(child_says(Some(name)), format!("{error}|{error}"), "KERNELS_ISA is {name:?}");
+        }
     }
 }

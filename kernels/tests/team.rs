@@ -1,5 +1,5 @@
 //! Threads kept at hand. (That results do not depend on them, every operator's tests show.)
-#![cfg(feature = "std")]
+#![cfg(all(feature = "std", not(target_family = "wasm")))]
 
 mod common;
 
