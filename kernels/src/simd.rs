@@ -29,6 +29,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn low(self, v: Self::F32) -> <Self::Half as Simd>::F32;
 
     fn splat(self, x: f32) -> Self::F32;
+    /// The number at `x` in every lane of half a register, by a load of its own, which the compiler does not share with
+    /// a [`splat`](Self::splat) of the same number.
+    ///
+    /// # Safety
+    /// A float readable at `x`.
+    unsafe fn splat_half(self, x: *const f32) -> <Self::Half as Simd>::F32;
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
     fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a * b + c`, rounded once where the instruction set can.

@@ -44,6 +44,11 @@ impl Simd for Avx2 {
         proven!(_mm256_set1_ps(x))
     }
     #[inline(always)]
+    unsafe fn splat_half(self, x: *const f32) -> __m256 {
+        // SAFETY: the caller's.
+        self.splat(unsafe { *x })
+    }
+    #[inline(always)]
     fn add(self, a: __m256, b: __m256) -> __m256 {
         proven!(_mm256_add_ps(a, b))
     }

@@ -24,6 +24,24 @@ fn opaque(mut v: __m512) -> __m512 {
     v
 }
 
+/// # Safety
+/// A float readable at `x`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn splat_half(x: *const f32) -> __m256 {
+    let v: __m256;
+    // SAFETY: the instruction is AVX's, which AVX-512 includes; the float is the caller's.
+    unsafe {
+        core::arch::asm!(
+            "vbroadcastss {v}, dword ptr [{x}]",
+            v = out(ymm_reg) v,
+            x = in(reg) x,
+            options(pure, readonly, nostack, preserves_flags)
+        );
+    }
+    v
+}
+
 /// An intrinsic under the token's proof.
 macro_rules! proven {
     ($intrinsic:expr) => {
@@ -55,6 +73,11 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         proven!(_mm512_set1_ps(x))
+    }
+    #[inline(always)]
+    unsafe fn splat_half(self, x: *const f32) -> __m256 {
+        // SAFETY: as the token's, and the caller's for the pointer.
+        unsafe { splat_half(x) }
     }
     #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {

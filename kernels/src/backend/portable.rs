@@ -73,6 +73,11 @@ impl Simd for Portable {
         Vector::splat(x)
     }
     #[inline(always)]
+    unsafe fn splat_half(self, x: *const f32) -> Vector {
+        // SAFETY: the caller's.
+        self.splat(unsafe { *x })
+    }
+    #[inline(always)]
     fn add(self, a: Vector, b: Vector) -> Vector {
         a + b
     }

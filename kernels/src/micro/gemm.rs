@@ -221,10 +221,17 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const H: usize, const 
                 s.prefetch(fetch.wrapping_sub(16));
             }
             unroll!(m < MR, {
-                let x = s.splat(*x.add(m * STEP));
-                let x = if H > 0 { s.opaque(x) } else { x };
-                unroll!(v < NV, { acc[m][v] = s.mul_add(x, w[v], acc[m][v]) });
-                unroll!(v < H, { tail[m][v] = h.mul_add(s.low(x), w_tail[v], tail[m][v]) });
+                let x = x.add(m * STEP);
+                if NV < 2 {
+                    // A broadcast that has one use is an operand of its multiply-add and takes no instruction.
+                    unroll!(v < NV, { acc[m][v] = s.mul_add(s.splat(*x), w[v], acc[m][v]) });
+                    unroll!(v < H, { tail[m][v] = h.mul_add(s.splat_half(x), w_tail[v], tail[m][v]) });
+                } else {
+                    let x = s.splat(*x);
+                    let x = if H > 0 { s.opaque(x) } else { x };
+                    unroll!(v < NV, { acc[m][v] = s.mul_add(x, w[v], acc[m][v]) });
+                    unroll!(v < H, { tail[m][v] = h.mul_add(s.low(x), w_tail[v], tail[m][v]) });
+                }
             });
         }
         if args.last {
