@@ -25,6 +25,18 @@ const KC: usize = 1024;
 ///
 /// No image is unrolled: a row of output pixels is one matrix product whose table of offsets names a tap and a channel
 /// per k. Source: a blocked tensor, or a planar (NCHW) image as it comes from the user.
+///
+/// ```
+/// use kernels::{Convolution, Padding, Tensor};
+///
+/// // The first layer of a network reads the planar image as it is.
+/// let op = Convolution::builder(3, 24, 3, 2).padding(Padding::all(1)).build(&[0.5; 24 * 3 * 9])?;
+/// let image = vec![1.0; 3 * 32 * 32];
+/// let mut dst = Tensor::zeros(op.output_shape(32, 32));
+/// op.run_planar(&image, 32, 32, dst.view_mut());
+/// assert_eq!(dst.view().get(0, 5, 5), 13.5);
+/// # Ok::<(), kernels::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Convolution {
     kernels: &'static Kernels,
@@ -230,13 +242,13 @@ impl Convolution {
     }
 
     /// Elements of scratch that [`run_planar_pooled`](Self::run_planar_pooled) needs for an image of `h` x `w`: three
-    /// rows per thread.
+    /// rows per thread, for at most as many threads as there are rows.
     ///
     /// # Panics
     /// Where the padded image is smaller than the kernel.
     pub fn pooled_scratch(&self, parallel: &dyn Parallel, h: usize, w: usize) -> usize {
         let conv = self.output_shape(h, w);
-        parallel.threads().max(1) * conv.blocks() * 3 * conv.w * BLOCK
+        bands(parallel, conv) * conv.blocks() * 3 * conv.w * BLOCK
     }
 
     /// As [`run_planar_with`](Self::run_planar_with) followed by a 3x3 stride-2 `pool`, three rows of the convolution at
@@ -261,13 +273,13 @@ impl Convolution {
         let (conv, to) = (self.output_shape(h, w), dst.shape());
         let (pad_top, pad_left) = pool.pads_3x3_stride_2(conv).expect("the pool is 3x3 with stride 2");
         assert!(to == pool.output_shape(conv), "pool of {conv} into {to}");
-        let bands = parallel.threads().max(1);
+        let bands = bands(parallel, conv);
         let (row, ring) = (conv.w * BLOCK, conv.blocks() * 3 * conv.w * BLOCK);
         assert!(
-            scratch.len() >= bands * ring,
+            scratch.len() / ring >= bands,
             "{} elements of scratch, {} needed",
             scratch.len(),
-            bands * ring
+            bands.saturating_mul(ring)
         );
         let (scratch, target) = (Target(scratch.as_mut_ptr()), Target(dst.data_mut().as_mut_ptr()));
         let dst_block_stride = dst.block_stride();
@@ -311,6 +323,12 @@ impl Convolution {
         let gemm = self.kernels.gemm[step as usize];
         Rows { op: self, src, ow, dst_block_stride, gemm, offsets: [0; KC], filled: 0..0 }
     }
+}
+
+/// Parts that a pooled convolution is cut into: no more than rows, whatever number of threads somebody's `Parallel` claims
+/// to have.
+fn bands(parallel: &dyn Parallel, conv: Shape) -> usize {
+    parallel.threads().clamp(1, conv.h)
 }
 
 /// Computes output rows one by one.

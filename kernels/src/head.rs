@@ -24,6 +24,18 @@ const PARTS: usize = 8;
 /// The map between convolution and average (1024 or 2048 channels) is never stored: a few channels at a time stay in the
 /// first-level cache, and while they are computed the rows of the fully connected layer's weights that they will need
 /// are fetched. Those weights are several megabytes, read once; by itself that layer would wait for memory.
+///
+/// ```
+/// use kernels::{Head, Pointwise, Shape, Tensor};
+///
+/// let conv = Pointwise::builder(16, 32).build(&[0.5; 32 * 16])?;
+/// let head = Head::new(conv, 10, &[0.25; 10 * 32], None)?;
+/// let src = Tensor::from_nchw(&[1.0; 16 * 49], Shape::new(16, 7, 7))?;
+/// let (mut scratch, mut logits) = (vec![0.0; head.scratch(7, 7)], [0.0; 10]);
+/// head.run(src.view(), &mut scratch, &mut logits);
+/// assert!(logits.iter().all(|logit| (logit - 64.0).abs() < 1e-3));
+/// # Ok::<(), kernels::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Head {
     conv: Pointwise,
@@ -129,13 +141,23 @@ impl Head {
     }
 
     /// Elements of scratch that [`run`](Self::run) needs for a map of `h` x `w`.
+    ///
+    /// # Panics
+    /// Where a side is zero, or so much does not fit into memory.
     pub fn scratch(&self, h: usize, w: usize) -> usize {
         PARTS * self.part_scratch(h, w)
     }
 
     fn part_scratch(&self, h: usize, w: usize) -> usize {
         let longest = self.offsets.len().next_multiple_of(BLOCK);
-        Shape::new(longest, h, w).len() + longest + self.row.next_multiple_of(BLOCK)
+        let map = Shape::new(longest, h, w).checked_len().unwrap_or_else(|error| panic!("{error}"));
+        let each = map + longest + self.row.next_multiple_of(BLOCK);
+        // `run_with` relies on it: a product that wrapped would let a short scratch pass.
+        assert!(
+            each <= isize::MAX as usize / (4 * PARTS),
+            "scratch for a map of {h}x{w} does not fit into memory"
+        );
+        each
     }
 
     /// Computes `dst` from `src`, on this thread.

@@ -61,7 +61,8 @@ impl ChannelOrder {
 
     /// The least number of slots a buffer must have to hold the value.
     pub fn width(&self) -> usize {
-        self.slots.iter().max().map_or(0, |&slot| slot as usize + 1)
+        // Where addresses have 32 bits, no buffer has the last slot either way.
+        self.slots.iter().max().map_or(0, |&slot| (slot as usize).saturating_add(1))
     }
 
     /// True where channel `c` lies in slot `c`.

@@ -20,6 +20,20 @@ const KC: usize = 512;
 /// `dst[o] = activation(sum over i of weights[o][i] * src[i] + bias[o] (+ residual[o]))`, where `i` runs over the
 /// input channels of `o`'s group. Input channels are read through a [`ChannelOrder`], so the source may be split,
 /// concatenated and shuffled without having been moved; outputs are written through another.
+///
+/// ```
+/// use kernels::{Activation, ChannelOrder, Pointwise, Shape, Tensor};
+///
+/// // Two groups of two channels each, read from the odd channels of a buffer, ReLU behind.
+/// let odd = ChannelOrder::from_slots(vec![1, 3, 5, 7]);
+/// let weights = [1.0, 1.0, 1.0, -1.0]; // two rows of two inputs
+/// let op = Pointwise::builder(4, 2).groups(2).input_order(&odd).activation(Activation::Relu).build(&weights)?;
+/// let src = Tensor::from_nchw(&[0.0, 1.0, 0.0, 2.0, 0.0, 3.0, 0.0, 4.0], Shape::new(8, 1, 1))?;
+/// let mut dst = Tensor::zeros(Shape::new(2, 1, 1));
+/// op.run(src.view(), dst.view_mut());
+/// assert_eq!(dst.to_nchw(), [3.0, 0.0]);
+/// # Ok::<(), kernels::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Pointwise {
     kernels: &'static Kernels,
@@ -369,7 +383,9 @@ pub(crate) fn split(threads: usize, panels: usize, tiles: usize) -> (usize, usiz
 
 /// The `index`-th of `parts` nearly equal parts of `0..len`.
 pub(crate) fn part(len: usize, parts: usize, index: usize) -> Range<usize> {
-    len * index / parts..len * (index + 1) / parts
+    // 64 bits: somebody's `Parallel` may speak of more threads than a product of 32 bits bears.
+    let start = |index| (len as u64 * index as u64 / parts as u64) as usize;
+    start(index)..start(index + 1)
 }
 
 /// One call's pointers, shared by its tasks.

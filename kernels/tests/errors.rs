@@ -249,6 +249,24 @@ fn pointwise_panics() {
     }
 }
 
+/// The last slot that an order can name is one more than 32-bit addresses count to.
+#[test]
+fn the_last_slot_is_in_no_tensor() {
+    let order = order(&[0, u32::MAX, 1]);
+    let pointwise = Pointwise::builder(3, 2).input_order(&order).build(&[1.0; 6]).unwrap();
+    assert_panics("cannot run from 3x2x2 to 2x2x2", || {
+        pointwise.run(tensor(3, 2, 2).view(), tensor(2, 2, 2).view_mut());
+    });
+    let depthwise = Depthwise::builder(3, 3, 1).input_order(&order).build(&[1.0; 27]).unwrap();
+    assert_panics("cannot run from 3x2x2 to 32x2x2", || {
+        depthwise.run(tensor(3, 2, 2).view(), tensor(32, 2, 2).view_mut());
+    });
+    let materialize = Materialize::new(&order, Isa::best()).unwrap();
+    assert_panics("cannot run from 3x2x2 to 3x2x2", || {
+        materialize.run(tensor(3, 2, 2).view(), tensor(3, 2, 2).view_mut());
+    });
+}
+
 #[test]
 fn depthwise_panics() {
     let op = Depthwise::builder(17, 3, 2).padding(Padding::all(0)).build(&[1.0; 153]).unwrap();
