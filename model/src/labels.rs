@@ -6,6 +6,10 @@ use std::io::Read;
 use std::path::Path;
 
 /// The 1000 classes of ImageNet in the order of the networks' outputs, as torchvision names them.
+///
+/// ```
+/// assert_eq!(model::labels::imagenet()[207], "golden retriever");
+/// ```
 pub fn imagenet() -> Vec<&'static str> {
     include_str!("imagenet_classes.txt").lines().collect()
 }
@@ -35,10 +39,15 @@ pub fn load(path: &Path, classes: usize) -> Result<Vec<String>, LabelsError> {
     if bytes.len() as u64 > MAX_LEN {
         return Err(error(format!("more than {MAX_LEN} bytes, too many for a list of names")));
     }
-    let text = String::from_utf8(bytes).map_err(|_| error(String::from("not UTF-8 text")))?;
+    from_bytes(&bytes, classes).map_err(|e| error(e.0))
+}
+
+/// The same for a list in memory.
+pub fn from_bytes(bytes: &[u8], classes: usize) -> Result<Vec<String>, LabelsError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| LabelsError(String::from("not UTF-8 text")))?;
     let names: Vec<String> = text.trim_start_matches('\u{feff}').lines().map(str::to_owned).collect();
     if names.len() != classes {
-        return Err(error(format!("expected {classes} names, one per line, found {}", names.len())));
+        return Err(LabelsError(format!("expected {classes} names, one per line, found {}", names.len())));
     }
     Ok(names)
 }

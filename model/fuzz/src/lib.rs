@@ -1,0 +1,58 @@
+//! What the targets for checkpoints share.
+
+use kernels::{Isa, Serial};
+use model::weights::{Checkpoint, Format};
+use model::{Config, Images, Network, Weights, Wiring};
+
+/// A network as small as there can be: what seeds hold and edits start from.
+///
+/// # Panics
+/// Never.
+pub fn tiny(wiring: Wiring) -> Config {
+    let mut config = Config::published("0.5", wiring).expect("a published width");
+    config.stage_repeats = [2, 1, 1];
+    config.stage_channels = [2, 4, 6, 8, 3];
+    config.classes = 2;
+    config
+}
+
+/// Opens a checkpoint, reads every tensor, and builds and runs the network that it may describe.
+pub fn open(bytes: &[u8], wanted: &[Format]) {
+    let len = bytes.len();
+    let checkpoint = match Checkpoint::from_bytes(bytes.to_vec()) {
+        Ok(checkpoint) if wanted.contains(&checkpoint.format()) => checkpoint,
+        Ok(_) => return,
+        Err(error) => return one_line(&error),
+    };
+    let mut values = 0;
+    for name in checkpoint.names() {
+        let shape = checkpoint.shape(name).expect("a tensor of that name");
+        match checkpoint.read(name) {
+            Ok(read) => {
+                assert_eq!(read.len(), shape.iter().product::<usize>());
+                values += read.len();
+            }
+            Err(error) => one_line(&error),
+        }
+    }
+    assert!(values <= 4 * len + (1 << 20), "{values} values from {len} bytes");
+    load(&checkpoint);
+}
+
+/// Builds the network that the weights describe, and runs it.
+pub fn load(weights: &dyn Weights) {
+    match Network::load(weights, Isa::best()) {
+        Ok(network) => {
+            let image: Vec<f32> = (0..3 * 32 * 32).map(|i| (i % 7) as f32 - 3.0).collect();
+            let mut logits = vec![0.0; network.config().classes];
+            network.run(&Serial, Images::nchw(&image, 1, 32, 32), &mut network.workspace(), &mut logits);
+        }
+        Err(error) => one_line(&error),
+    }
+}
+
+/// An error is one line of bounded length.
+fn one_line(error: &dyn std::error::Error) {
+    let text = error.to_string();
+    assert!(!text.contains('\n') && text.len() < 4000, "{text}");
+}
