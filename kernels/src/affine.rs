@@ -10,6 +10,16 @@ use crate::view::{BLOCK, Buffer, View, ViewMut};
 
 /// `dst = activation(src * scale + shift)`, one scale and shift per channel: batch normalisation and ReLU where they
 /// cannot be folded into a convolution, and what guideline 4 measures.
+///
+/// ```
+/// use kernels::{Activation, Affine, Isa, Shape, Tensor};
+///
+/// let op = Affine::new(&[2.0, -1.0], &[0.5, 0.0], Activation::Relu, Isa::best())?;
+/// let mut value = Tensor::from_nchw(&[1.0, 3.0], Shape::new(2, 1, 1))?;
+/// op.run_in_place(value.view_mut());
+/// assert_eq!(value.to_nchw(), [2.5, 0.0]);
+/// # Ok::<(), kernels::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Affine {
     kernels: &'static Kernels,
@@ -94,6 +104,19 @@ impl Affine {
 ///
 /// # Panics
 /// Where the three shapes differ, or this processor lacks `isa`.
+///
+/// ```
+/// use kernels::{Activation, Isa, Shape, Tensor, activate, add};
+///
+/// let shape = Shape::new(2, 1, 1);
+/// let (a, b) = (Tensor::from_nchw(&[1.0, 2.0], shape)?, Tensor::from_nchw(&[3.0, -5.0], shape)?);
+/// let mut dst = Tensor::zeros(shape);
+/// add(Isa::best(), a.view(), b.view(), Activation::None, dst.view_mut());
+/// assert_eq!(dst.to_nchw(), [4.0, -3.0]);
+/// activate(Isa::best(), Activation::Relu, dst.view_mut());
+/// assert_eq!(dst.to_nchw(), [4.0, 0.0]);
+/// # Ok::<(), kernels::Error>(())
+/// ```
 pub fn add(isa: Isa, a: View<'_>, b: View<'_>, activation: Activation, mut dst: ViewMut<'_>) {
     let shape = dst.shape();
     assert!(a.shape() == shape && b.shape() == shape, "add {} to {} into {shape}", a.shape(), b.shape());

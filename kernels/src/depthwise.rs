@@ -19,6 +19,17 @@ use alloc::{format, vec::Vec};
 ///
 /// A lane stays a lane: output block `i` is the `i`-th of the source's blocks that hold a channel of the input order,
 /// and [`output_order`](Self::output_order) says where each channel went.
+///
+/// ```
+/// use kernels::{Depthwise, Shape, Tensor};
+///
+/// let op = Depthwise::builder(2, 3, 2).build(&[1.0; 2 * 9])?; // 2 channels, 3x3, stride 2, padding 1
+/// let src = Tensor::from_nchw(&[1.0; 2 * 16], Shape::new(2, 4, 4))?;
+/// let mut dst = Tensor::zeros(op.output_shape(4, 4));
+/// op.run(src.view(), dst.view_mut());
+/// assert_eq!(dst.to_nchw(), [4.0, 6.0, 6.0, 9.0, 4.0, 6.0, 6.0, 9.0]);
+/// # Ok::<(), kernels::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Depthwise {
     kernels: &'static Kernels,

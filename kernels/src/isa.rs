@@ -5,6 +5,17 @@ use crate::error::Error;
 use alloc::{string::ToString, vec::Vec};
 
 /// An instruction set that the kernels were compiled for.
+///
+/// ```
+/// use kernels::{Isa, Pointwise};
+///
+/// // Unless told otherwise, operators take the best, or what the variable KERNELS_ISA says.
+/// for isa in Isa::available() {
+///     let op = Pointwise::builder(8, 8).isa(isa).build(&[1.0; 64])?;
+/// }
+/// assert!(Isa::from_name("avx1024").unwrap_err().to_string().contains("available: auto"));
+/// # Ok::<(), kernels::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Isa {

@@ -75,3 +75,8 @@ pub use softmax::softmax;
 pub use team::team;
 pub use upsample::upsample_nearest_2x;
 pub use view::{BLOCK, Buffer, Shape, Tensor, View, ViewMut};
+
+/// Its example is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -12,6 +12,16 @@ use crate::view::{BLOCK, Buffer};
 use alloc::vec::Vec;
 
 /// `dst[o] = activation(sum over i of weights[o][i] * src[i] + bias[o])`.
+///
+/// ```
+/// use kernels::{Activation, Isa, Linear};
+///
+/// let op = Linear::new(2, 3, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], Some(&[0.5; 3]), Activation::None, Isa::best())?;
+/// let mut dst = [0.0; 3];
+/// op.run(&[1.0, 10.0], &mut dst);
+/// assert_eq!(dst, [21.5, 43.5, 65.5]);
+/// # Ok::<(), kernels::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Linear {
     kernels: &'static Kernels,

@@ -8,6 +8,29 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 /// Somebody who runs independent tasks.
 ///
 /// Implement it for a thread pool of your own; the operators never start a thread themselves.
+///
+/// ```
+/// use kernels::{Parallel, Pointwise, Shape, Tensor};
+///
+/// struct Scoped(usize);
+///
+/// impl Parallel for Scoped {
+///     fn threads(&self) -> usize {
+///         self.0
+///     }
+///
+///     fn for_each(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+///         std::thread::scope(|scope| (0..tasks).for_each(|i| drop(scope.spawn(move || task(i)))));
+///     }
+/// }
+///
+/// let op = Pointwise::builder(32, 64).build(&[1.0; 64 * 32])?;
+/// let src = Tensor::from_nchw(&[1.0; 32 * 100], Shape::new(32, 10, 10))?;
+/// let mut dst = Tensor::zeros(Shape::new(64, 10, 10));
+/// op.run_with(&Scoped(2), src.view(), None, dst.view_mut());
+/// assert_eq!(dst.view().get(63, 9, 9), 32.0);
+/// # Ok::<(), kernels::Error>(())
+/// ```
 pub trait Parallel: Sync {
     /// How many tasks can run at the same time; operators cut their work accordingly.
     fn threads(&self) -> usize;

@@ -80,6 +80,17 @@ impl Window {
 }
 
 /// The greatest value of each window; padding never wins, NaN always does (as in PyTorch).
+///
+/// ```
+/// use kernels::{Isa, MaxPool, Padding, Shape, Tensor};
+///
+/// let op = MaxPool::new(3, 2, Padding::all(1), Isa::best())?;
+/// let src = Tensor::from_nchw(&[1.0, 2.0, 3.0, 4.0], Shape::new(1, 2, 2))?;
+/// let mut dst = Tensor::zeros(op.output_shape(src.shape()));
+/// op.run(src.view(), dst.view_mut());
+/// assert_eq!(dst.to_nchw(), [4.0]);
+/// # Ok::<(), kernels::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct MaxPool(Window);
 
@@ -125,6 +136,17 @@ impl MaxPool {
 }
 
 /// The mean of each window.
+///
+/// ```
+/// use kernels::{AveragePool, Isa, Padding, Shape, Tensor};
+///
+/// let op = AveragePool::new(2, 2, Padding::all(0), true, Isa::best())?;
+/// let src = Tensor::from_nchw(&[1.0, 2.0, 3.0, 4.0], Shape::new(1, 2, 2))?;
+/// let mut dst = Tensor::zeros(op.output_shape(src.shape()));
+/// op.run(src.view(), dst.view_mut());
+/// assert_eq!(dst.to_nchw(), [2.5]);
+/// # Ok::<(), kernels::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct AveragePool {
     window: Window,

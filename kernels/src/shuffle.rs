@@ -17,6 +17,17 @@ const STEP: usize = 64;
 
 /// Copies a value so that channel `c` lies in slot `c`: what a network does that cannot read through an order, and
 /// what the benchmarks compare the zero-copy shuffle against.
+///
+/// ```
+/// use kernels::{ChannelOrder, Isa, Materialize, Shape, Tensor};
+///
+/// let op = Materialize::new(&ChannelOrder::identity(4).shuffle(2)?, Isa::best())?;
+/// let src = Tensor::from_nchw(&[0.0, 1.0, 2.0, 3.0], Shape::new(4, 1, 1))?;
+/// let mut dst = Tensor::zeros(src.shape());
+/// op.run(src.view(), dst.view_mut());
+/// assert_eq!(dst.to_nchw(), [0.0, 2.0, 1.0, 3.0]);
+/// # Ok::<(), kernels::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Materialize {
     kernels: &'static Kernels,

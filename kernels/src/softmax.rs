@@ -4,6 +4,12 @@
 const LANES: usize = 8;
 
 /// Replaces logits by probabilities: `exp(x - max) / sum`. NaN anywhere makes everything NaN.
+///
+/// ```
+/// let mut values = [1.0, 1.0, f32::NEG_INFINITY];
+/// kernels::softmax(&mut values);
+/// assert_eq!(values, [0.5, 0.5, 0.0]);
+/// ```
 pub fn softmax(values: &mut [f32]) {
     let greater = |a: f32, b: f32| if b > a { b } else { a };
     let mut most = [f32::NEG_INFINITY; LANES];

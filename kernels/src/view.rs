@@ -94,6 +94,18 @@ pub struct View<'a> {
 }
 
 /// A borrowed blocked tensor to write to.
+///
+/// ```
+/// use kernels::{Shape, View, ViewMut};
+///
+/// // In an arena of one's own: two maps of 16 channels, one after the other in one buffer.
+/// let shape = Shape::new(32, 4, 4);
+/// let mut arena = vec![0.0; shape.len()];
+/// let (before, mut after) = ViewMut::new(&mut arena, shape)?.split_at_block(1);
+/// after.data_mut()[0] = before.get(0, 0, 0) + 1.0;
+/// assert_eq!(View::new(&arena, shape)?.get(16, 0, 0), 1.0);
+/// # Ok::<(), kernels::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct ViewMut<'a> {
     data: &'a mut [f32],
@@ -298,6 +310,16 @@ impl core::fmt::Debug for Buffer {
 }
 
 /// An owned blocked tensor, for those who do not keep an arena of their own.
+///
+/// ```
+/// use kernels::{Shape, Tensor};
+///
+/// let image: Vec<f32> = (0..12).map(|i| i as f32).collect();
+/// let tensor = Tensor::from_nchw(&image, Shape::new(3, 2, 2))?;
+/// assert_eq!(tensor.view().get(2, 1, 0), 10.0);
+/// assert_eq!(tensor.to_nchw(), image);
+/// # Ok::<(), kernels::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Tensor {
     buffer: Buffer,

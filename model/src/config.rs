@@ -4,6 +4,15 @@ use crate::Error;
 use crate::wiring::Wiring;
 
 /// Shape of a network.
+///
+/// ```
+/// use model::{Config, Wiring};
+///
+/// let mut config = Config::published("1.0", Wiring::Torchvision)?;
+/// assert_eq!(config.stage_channels, [24, 116, 232, 464, 1024]);
+/// config.classes = 10; // trained on something else
+/// # Ok::<(), model::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Whose code the network is wired like.

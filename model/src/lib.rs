@@ -25,3 +25,8 @@ pub use network::Network;
 pub use plan::{Images, Layout, Workspace};
 pub use source::{Synthetic, Weights};
 pub use wiring::Wiring;
+
+/// Its example is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -14,6 +14,22 @@ use kernels::{
 
 /// A network with its weights folded, permuted and packed for one instruction set. Shared by threads as it is; what
 /// one inference needs of its own is in a [`Workspace`].
+///
+/// ```no_run
+/// use kernels::{Isa, Serial, softmax};
+/// use model::preprocess::{Picture, Recipe};
+/// use model::weights::Checkpoint;
+/// use model::{Images, Network};
+///
+/// let checkpoint = Checkpoint::open("shufflenetv2_x1-5666bf0f80.pth".as_ref())?;
+/// let network = Network::load(&checkpoint, Isa::best())?;
+/// let mut workspace = network.workspace(); // one per thread that runs the network
+/// let image = Recipe::torchvision(256).apply(&Picture::open("dog.jpg".as_ref())?);
+/// let mut logits = vec![0.0; network.config().classes];
+/// network.run(&Serial, Images::nchw(&image, 1, 224, 224), &mut workspace, &mut logits);
+/// softmax(&mut logits);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Network {
     config: Config,

@@ -129,6 +129,16 @@ fn parse(mut file: impl Read, file_len: u64) -> Result<Array, NpyError> {
 ///
 /// # Panics
 /// When the number of values is not the product of the shape.
+///
+/// ```
+/// use model::npy;
+///
+/// let path = std::env::temp_dir().join("npy_example.npy");
+/// npy::write(&path, &[2, 2], &[1.0, 2.0, 3.0, 4.0])?;
+/// assert_eq!(npy::read(&path)?.shape, [2, 2]);
+/// # std::fs::remove_file(&path).unwrap();
+/// # Ok::<(), npy::NpyError>(())
+/// ```
 pub fn write(path: &Path, shape: &[usize], values: &[f32]) -> Result<(), NpyError> {
     assert_eq!(shape.iter().product::<usize>(), values.len(), "values for shape {shape:?}");
     let mut tuple: String = shape.iter().map(|n| format!("{n}, ")).collect();

@@ -37,6 +37,17 @@ impl Weights for Checkpoint {
 ///
 /// Not zeros, which a processor may treat specially, and not noise that grows from layer to layer into infinity or
 /// shrinks into denormals.
+///
+/// ```
+/// use kernels::Isa;
+/// use model::{Config, Network, Synthetic, Wiring};
+///
+/// let config = Config::published("0.5", Wiring::Megvii)?;
+/// let network = Network::new(&config, &Synthetic::new(&config)?, Isa::best())?;
+/// let macs: usize = network.costs(224, 224).iter().map(|cost| cost.macs).sum();
+/// assert_eq!(macs / 1_000_000, 40); // Table 8 of the paper says 41 M
+/// # Ok::<(), model::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Synthetic {
     tensors: Vec<(String, Vec<usize>)>,

@@ -67,6 +67,12 @@ pub fn save_safetensors<'a>(
 }
 
 /// Rewrites a checkpoint of any format as safetensors, element types kept, one tensor in memory at a time.
+///
+/// ```no_run
+/// # fn main() -> Result<(), model::weights::WeightsError> {
+/// model::weights::convert("shufflenetv2_x1-5666bf0f80.pth".as_ref(), "x1.safetensors".as_ref())?;
+/// # Ok(()) }
+/// ```
 pub fn convert(input: &Path, output: &Path) -> Result<(), WeightsError> {
     let checkpoint = Checkpoint::open(input)?;
     let infos =
