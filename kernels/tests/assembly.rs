@@ -3,6 +3,7 @@
 //!
 //! Needs optimised code (`cargo test --release -p kernels --test assembly`) and `objdump` (or what `OBJDUMP` names);
 //! otherwise it says that it did not look. With `KERNELS_REQUIRE_ASSEMBLY` set, not looking is a failure.
+#![cfg(not(target_family = "wasm"))]
 
 use kernels::{Depthwise, Isa, Pointwise, Shape, Tensor};
 use std::collections::BTreeMap;

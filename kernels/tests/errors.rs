@@ -478,9 +478,12 @@ fn views_panic() {
 
 #[test]
 fn orders_panic() {
-    assert_panics("fewer than 2^32 channels", || ChannelOrder::identity(1 << 32));
+    #[cfg(target_pointer_width = "64")]
+    {
+        assert_panics("fewer than 2^32 channels", || ChannelOrder::identity(1 << 32));
+        assert_panics("fewer than 2^32 slots", || ChannelOrder::identity(4).after_blocks(1 << 60));
+    }
     assert_panics("fewer than 2^32 slots", || ChannelOrder::identity(4).after_blocks(1 << 28));
-    assert_panics("fewer than 2^32 slots", || ChannelOrder::identity(4).after_blocks(1 << 60));
     assert_panics("fewer than 2^32 slots", || order(&[u32::MAX]).after_blocks(1));
     assert_panics("index out of bounds", || {
         ChannelOrder::identity(4).slot(4);

@@ -9,6 +9,7 @@
 //! ```
 
 use crate::resize::{self, Axis};
+use crate::{Config, Wiring};
 use std::fmt;
 
 /// An 8-bit RGB picture, rows from the top.
@@ -195,6 +196,16 @@ impl Recipe {
     /// torchvision does. Whoever trained with another scaling sets `divisor`, `mean` and `std`.
     pub fn keras() -> Self {
         Self { mean: [0.0; 3], std: [1.0; 3], ..Self::torchvision(256) }
+    }
+
+    /// How whoever trained such networks prepares a photo.
+    pub fn of(config: &Config) -> Self {
+        match (config.wiring, config.width()) {
+            (Wiring::Torchvision, Some("1.5" | "2.0")) => Self::torchvision(232),
+            (Wiring::Torchvision, _) => Self::torchvision(256),
+            (Wiring::Megvii, _) => Self::megvii(),
+            (Wiring::Keras, _) => Self::keras(),
+        }
     }
 
     /// The network's input: three planes of `crop` x `crop` values.

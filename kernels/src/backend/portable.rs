@@ -9,7 +9,7 @@ mod width {
     pub(super) type Vector = wide::f32x16;
     macro_rules! tile {
         ($with:ident) => {
-            $with! { 7, 3, 0, 16 }
+            $with! { 7, 3, 16 }
         };
     }
     pub(super) use tile;
@@ -19,7 +19,7 @@ mod width {
     pub(super) type Vector = wide::f32x8;
     macro_rules! tile {
         ($with:ident) => {
-            $with! { 6, 2, 3, 12 }
+            $with! { 6, 2, 12 }
         };
     }
     pub(super) use tile;
@@ -29,7 +29,7 @@ mod width {
     pub(super) type Vector = wide::f32x4;
     macro_rules! tile {
         ($with:ident) => {
-            $with! { 6, 4, 0, 24 }
+            $with! { 6, 4, 24 }
         };
     }
     pub(super) use tile;
@@ -39,7 +39,7 @@ mod width {
     pub(super) type Vector = wide::f32x4;
     macro_rules! tile {
         ($with:ident) => {
-            $with! { 5, 2, 3, 12 }
+            $with! { 5, 2, 12 }
         };
     }
     pub(super) use tile;
@@ -47,6 +47,10 @@ mod width {
 use width::Vector;
 
 const LANES: usize = size_of::<Vector>() / 4;
+
+/// Which of two operands, neither the greater, `wide` returns as the greater: x86's instructions the second, WebAssembly's
+/// the first. (NEON's make NaN of any NaN.)
+const SECOND_OF_EQUALS: bool = cfg!(any(target_feature = "sse", target_arch = "aarch64"));
 
 /// No proof needed: the compiler emits only what the target has.
 #[derive(Clone, Copy)]
@@ -91,15 +95,15 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn max(self, a: Vector, b: Vector) -> Vector {
-        a.fast_max(b)
+        if SECOND_OF_EQUALS { a.fast_max(b) } else { b.fast_max(a) }
     }
     #[inline(always)]
     fn min(self, a: Vector, b: Vector) -> Vector {
-        a.fast_min(b)
+        if SECOND_OF_EQUALS { a.fast_min(b) } else { b.fast_min(a) }
     }
     #[inline(always)]
     fn max_or_nan(self, a: Vector, b: Vector) -> Vector {
-        a.is_nan().select(a, a.fast_max(b))
+        a.is_nan().select(a, self.max(a, b))
     }
     #[inline(always)]
     unsafe fn load(self, src: *const f32) -> Vector {
@@ -122,9 +126,9 @@ impl Simd for Portable {
 }
 
 macro_rules! table {
-    ($mr:literal, $nv:literal, $mr3:literal, $burst:literal) => {
+    ($mr:literal, $nv:literal, $burst:literal) => {
         super::kernels! {
-            Portable, token Portable, simd Portable, supported || true, mr $mr, nv $nv, mr3 $mr3, burst $burst
+            Portable, token Portable, simd Portable, supported || true, mr $mr, nv $nv, burst $burst
         }
     };
 }

@@ -1,5 +1,5 @@
-//! What `shufflenet.c` is compared with: writes a checkpoint with made-up weights, runs it from Rust on the same
-//! images, and prints the likeliest class and its logit for each.
+//! What `shufflenet.c` is compared with: writes a checkpoint with made-up weights (of 0.5x, or the width that is named), runs
+//! it from Rust on the same images, and prints the likeliest class and its logit for each.
 
 use kernels::{Isa, Serial};
 use model::weights::save_safetensors;
@@ -9,8 +9,9 @@ use std::error::Error;
 const SIDE: usize = 64;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args_os().nth(1).ok_or("usage: reference CHECKPOINT.safetensors")?;
-    let config = Config::published("0.5", Wiring::Torchvision)?;
+    let path = std::env::args_os().nth(1).ok_or("usage: reference CHECKPOINT.safetensors [WIDTH]")?;
+    let width = std::env::args().nth(2);
+    let config = Config::published(width.as_deref().unwrap_or("0.5"), Wiring::Torchvision)?;
     let weights = Synthetic::new(&config)?;
     let mut tensors = Vec::new();
     for name in weights.names() {

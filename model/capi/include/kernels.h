@@ -44,6 +44,8 @@ typedef enum {
   KERNELS_STATUS_CHECKPOINT = 3,
   // An error in this library.
   KERNELS_STATUS_INTERNAL = 4,
+  // A photo cannot be read.
+  KERNELS_STATUS_PHOTO = 5,
 } kernels_status;
 
 // dst = activation(src * scale + shift), one scale and shift per channel.
@@ -190,6 +192,22 @@ const char *kernels_last_error(void);
 // Loads a checkpoint (.pth, .safetensors or Keras .h5) and recognises width, wiring and classes. `isa` as in
 // kernels_pointwise_options.
 kernels_status kernels_shufflenet_load(const char *path, const char *isa, kernels_shufflenet **out);
+
+// The same for a checkpoint in memory, of `len` bytes.
+kernels_status kernels_shufflenet_load_bytes(const uint8_t *data,
+                                             size_t len,
+                                             const char *isa,
+                                             kernels_shufflenet **out);
+
+// Decodes a photo, a JPEG or PNG file of `len` bytes in memory, and makes of it the input that such a network was
+// trained on, as `shufflenet classify` does: one image of 224 x 224, 3 * 224 * 224 numbers, for kernels_shufflenet_run.
+kernels_status kernels_shufflenet_read_photo(const kernels_shufflenet *network,
+                                             const uint8_t *data,
+                                             size_t len,
+                                             kernels_floats_mut image);
+
+// Replaces the logits of one image by probabilities.
+kernels_status kernels_softmax(kernels_floats_mut values);
 
 // Classes: the numbers that kernels_shufflenet_run writes per image; 0 for NULL.
 size_t kernels_shufflenet_classes(const kernels_shufflenet *network);

@@ -19,6 +19,8 @@ pub enum Status {
     Checkpoint = 3,
     /// An error in this library.
     Internal = 4,
+    /// A photo cannot be read.
+    Photo = 5,
 }
 
 /// A status that is not `Ok`, and a sentence about it.
@@ -35,6 +37,10 @@ impl Failure {
 
     pub(crate) fn invalid(message: impl Display) -> Self {
         Self { status: Status::InvalidArgument, message: message.to_string() }
+    }
+
+    pub(crate) fn photo(message: impl Display) -> Self {
+        Self { status: Status::Photo, message: message.to_string() }
     }
 
     pub(crate) fn checkpoint(message: impl Display) -> Self {

@@ -2,10 +2,11 @@
 
 use crate::failure::{Failure, Status, guard};
 use crate::memory::{
-    Floats, FloatsMut, check, expect_apart, hand_out, reference, slice_mut, string, take_back,
+    Floats, FloatsMut, check, expect_apart, hand_out, reference, slice, slice_mut, string, take_back,
 };
 use crate::operators::isa;
 use kernels::Serial;
+use model::preprocess::{Picture, Recipe};
 use model::weights::Checkpoint;
 use model::{Images, Network};
 use std::ffi::c_char;
@@ -32,6 +33,60 @@ pub unsafe extern "C" fn kernels_shufflenet_load(
             let checkpoint = Checkpoint::open(path.as_ref()).map_err(Failure::checkpoint)?;
             Ok(ShuffleNet(Network::load(&checkpoint, isa).map_err(Failure::checkpoint)?))
         })
+    })
+}
+
+/// The same for a checkpoint in memory, of `len` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kernels_shufflenet_load_bytes(
+    data: *const u8,
+    len: usize,
+    isa: *const c_char,
+    out: *mut *mut ShuffleNet,
+) -> Status {
+    // SAFETY: the caller's.
+    guard(|| unsafe {
+        let bytes = slice("data", data, len)?;
+        let isa = self::isa(isa)?;
+        hand_out("out", out, || {
+            let checkpoint = Checkpoint::from_bytes(bytes.to_vec()).map_err(Failure::checkpoint)?;
+            Ok(ShuffleNet(Network::load(&checkpoint, isa).map_err(Failure::checkpoint)?))
+        })
+    })
+}
+
+/// Decodes a photo, a JPEG or PNG file of `len` bytes in memory, and makes of it the input that such a network was
+/// trained on, as `shufflenet classify` does: one image of 224 x 224, 3 * 224 * 224 numbers, for kernels_shufflenet_run.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kernels_shufflenet_read_photo(
+    network: *const ShuffleNet,
+    data: *const u8,
+    len: usize,
+    image: FloatsMut,
+) -> Status {
+    // SAFETY: the caller's.
+    guard(|| unsafe {
+        let recipe = Recipe::of(reference("network", network)?.0.config());
+        let file = slice("data", data, len)?;
+        expect_apart(("data", data.cast(), len.div_ceil(4)), ("image", image.data, image.len))?;
+        let image = slice_mut("image", image.data, image.len)?;
+        let expected = 3 * recipe.crop * recipe.crop;
+        if image.len() != expected {
+            let found = image.len();
+            return Err(Failure::invalid(format!("image: expected {expected} elements, found {found}")));
+        }
+        image.copy_from_slice(&recipe.apply(&Picture::decode(file).map_err(Failure::photo)?));
+        Ok(())
+    })
+}
+
+/// Replaces the logits of one image by probabilities.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kernels_softmax(values: FloatsMut) -> Status {
+    // SAFETY: the caller's.
+    guard(|| unsafe {
+        kernels::softmax(slice_mut("values", values.data, values.len)?);
+        Ok(())
     })
 }
 

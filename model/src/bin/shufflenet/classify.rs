@@ -4,7 +4,7 @@ use crate::failure::{Failure, Output, Result, printable, say};
 use crate::table::Columns;
 use crate::{Context, checkpoint, threads};
 use model::preprocess::{Picture, PictureError, Recipe};
-use model::{Config, Images, Network, Wiring, Workspace, labels};
+use model::{Images, Network, Workspace, labels};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -73,7 +73,7 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
             imagenet.into_iter().filter(|_| known).map(str::to_owned).collect()
         }
     };
-    let recipe = recipe(network.config());
+    let recipe = Recipe::of(network.config());
     let failed = threads::run(context.threads, None, |parallel| -> Result<bool> {
         let mut workspace = network.workspace();
         let mut answers = Vec::new();
@@ -103,16 +103,6 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
         Ok(failed)
     })??;
     if failed { Err(Failure::Told) } else { Ok(()) }
-}
-
-/// How whoever trained such networks prepares a photo.
-fn recipe(config: &Config) -> Recipe {
-    match (config.wiring, config.width()) {
-        (Wiring::Torchvision, Some("1.5" | "2.0")) => Recipe::torchvision(232),
-        (Wiring::Torchvision, _) => Recipe::torchvision(256),
-        (Wiring::Megvii, _) => Recipe::megvii(),
-        (Wiring::Keras, _) => Recipe::keras(),
-    }
 }
 
 fn probabilities(

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# wasm32 with simd128, without threads, in Node: the tests of `kernels`, and those of `model` but for its command's.
+# Arguments are handed to `cargo test` for `kernels` alone: `wasm.sh --test isa`.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. kernels/ports/wasm-env.sh
+export CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings $PWD/kernels/ports/wasi.mjs"
+export KERNELS_REQUIRE_ISA=portable KERNELS_REQUIRE_BEST=portable
+
+if [ $# -gt 0 ]; then
+    exec cargo test "${wasm_options[@]}" -p kernels --no-default-features --features std "$@"
+fi
+# By name, because `--tests` would add the examples, most of which start threads.
+tests=()
+for file in kernels/tests/*.rs; do
+    name=$(basename "$file" .rs)
+    [ "$name" = ndarray ] || tests+=(--test "$name")
+done
+cargo test "${wasm_options[@]}" -p kernels --no-default-features --features std --lib "${tests[@]}"
+cargo test "${wasm_options[@]}" -p model --no-default-features --features torch,hdf5,image --lib --tests

@@ -1,0 +1,132 @@
+// The network in WebAssembly, through the C interface of `model/capi` (kernels.h says what the functions do).
+const RUNS = 11;
+const TOP = 5;
+const SIDE = 224;
+
+const compiled = WebAssembly.compileStreaming(fetch("shufflenet.wasm"));
+let wasm, network, workspace;
+
+// WASI as far as it is needed; everything else answers that it is not there.
+const ENOSYS = 52;
+const system = {
+  random_get(at, length) {
+    crypto.getRandomValues(new Uint8Array(wasm.memory.buffer, at, length));
+    return 0;
+  },
+  environ_sizes_get(count, size) {
+    const view = new DataView(wasm.memory.buffer);
+    view.setUint32(count, 0, true);
+    view.setUint32(size, 0, true);
+    return 0;
+  },
+  environ_get: () => 0,
+  // No folder is open: EBADF.
+  fd_prestat_get: () => 8,
+};
+
+async function start() {
+  const wasi_snapshot_preview1 = new Proxy(system, { get: (known, name) => known[name] ?? (() => ENOSYS) });
+  wasm = (await WebAssembly.instantiate(await compiled, { wasi_snapshot_preview1 })).exports;
+  wasm._initialize();
+  network = workspace = 0;
+}
+let ready = start();
+
+function allocate(length) {
+  const at = wasm.malloc(length);
+  if (!at) throw new Error(`there is no memory for ${length} bytes`);
+  return at;
+}
+
+// Runs `use` with memory for each length, and frees it.
+function lend(lengths, use) {
+  const lent = [];
+  try {
+    for (const length of lengths) lent.push(allocate(Math.max(length, 1)));
+    return use(...lent);
+  } finally {
+    lent.forEach(at => wasm.free(at));
+  }
+}
+
+const read = at => new DataView(wasm.memory.buffer).getUint32(at, true);
+
+function check(status) {
+  if (status === 0) return;
+  const bytes = new Uint8Array(wasm.memory.buffer, wasm.kernels_last_error());
+  throw new Error(new TextDecoder().decode(bytes.subarray(0, bytes.indexOf(0))));
+}
+
+// Creates what a function stores through its last argument.
+const create = make => lend([4], out => (check(make(out)), read(out)));
+
+// The C interface takes a pointer and a length as one argument, which WebAssembly hands over as a pointer to both.
+function floats(at, numbers, use) {
+  return lend([8], pair => {
+    new Uint32Array(wasm.memory.buffer, pair, 2).set([at, numbers]);
+    return use(pair);
+  });
+}
+
+async function withFile(file, use) {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  return lend([bytes.length], at => {
+    new Uint8Array(wasm.memory.buffer, at, bytes.length).set(bytes);
+    return use(at, bytes.length);
+  });
+}
+
+async function load(file) {
+  wasm.kernels_shufflenet_free(network);
+  network = 0;
+  const isa = new TextEncoder().encode("auto\0");
+  network = await withFile(file, (data, length) => lend([isa.length], name => {
+    new Uint8Array(wasm.memory.buffer, name, isa.length).set(isa);
+    return create(out => wasm.kernels_shufflenet_load_bytes(data, length, name, out));
+  }));
+  workspace ||= create(out => wasm.kernels_workspace_new(out));
+  return { name: file.name, classes: wasm.kernels_shufflenet_classes(network) };
+}
+
+async function classify(file) {
+  const pixels = 3 * SIDE * SIDE;
+  const classes = wasm.kernels_shufflenet_classes(network);
+  return withFile(file, (data, length) => lend([4 * pixels, 4 * classes], (image, logits) =>
+    floats(image, pixels, input => floats(logits, classes, output => {
+      new Uint8Array(wasm.memory.buffer, image, 4 * pixels).fill(0);
+      new Uint8Array(wasm.memory.buffer, logits, 4 * classes).fill(0);
+      check(wasm.kernels_shufflenet_read_photo(network, data, length, input));
+      const times = [];
+      // The first run makes room and is not counted.
+      for (let run = 0; run <= RUNS; run++) {
+        const before = performance.now();
+        check(wasm.kernels_shufflenet_run(network, workspace, input, 1, SIDE, SIDE, output));
+        times[run] = performance.now() - before;
+      }
+      check(wasm.kernels_softmax(output));
+      const top = [...new Float32Array(wasm.memory.buffer, logits, classes)]
+        .map((probability, index) => ({ class: index, probability }))
+        .sort((a, b) => b.probability - a.probability)
+        .slice(0, TOP);
+      const milliseconds = times.slice(1).sort((a, b) => a - b)[RUNS >> 1];
+      return { answer: { top, milliseconds, runs: RUNS } };
+    }))));
+}
+
+async function serve({ weights, photo }) {
+  const file = weights ?? photo;
+  try {
+    await ready;
+    postMessage(await (weights ? load(weights) : classify(photo)));
+  } catch (error) {
+    const restarted = error instanceof WebAssembly.RuntimeError;
+    // What stopped in the middle cannot be used again.
+    if (restarted) ready = start();
+    const why = restarted ? `the computation stopped (${error.message}); load the checkpoint again` : error.message;
+    postMessage({ error: `${file.name}: ${why}`, restarted });
+  }
+}
+
+// One after the other.
+let queue = Promise.resolve();
+onmessage = ({ data }) => queue = queue.then(() => serve(data));
