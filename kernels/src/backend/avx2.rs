@@ -111,5 +111,5 @@ fn supported() -> bool {
 
 super::kernels! {
     #[target_feature(enable = "avx2,fma")]
-    Avx2, token Avx2::proven(), simd Avx2, supported supported, mr 6, nv 2, burst 12
+    Avx2, token Avx2::proven(), simd Avx2, supported supported, mr 6, nv 2, mr3 3, burst 12
 }

@@ -150,5 +150,5 @@ fn supported() -> bool {
 
 super::kernels! {
     #[target_feature(enable = "avx512f")]
-    Avx512, token Avx512::proven(), simd Avx512, supported supported, mr 7, nv 3, burst 16
+    Avx512, token Avx512::proven(), simd Avx512, supported supported, mr 7, nv 3, mr3 0, burst 16
 }

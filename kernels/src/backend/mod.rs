@@ -23,6 +23,8 @@ pub(crate) struct Kernels {
     pub(crate) half: bool,
     /// Pixels of a full tile.
     pub(crate) mr: usize,
+    /// Whether an odd register at the end may join the two before it, in lower tiles.
+    pub(crate) three: bool,
     pub(crate) supported: fn() -> bool,
     /// Matrix product; one entry per [`gemm::PixelStep`].
     pub(crate) gemm: [unsafe fn(&gemm::Gemm); gemm::PixelStep::COUNT],
@@ -65,14 +67,14 @@ macro_rules! kernels {
     (
         $(#[target_feature(enable = $features:literal)])?
         $isa:ident, token $token:expr, simd $simd:ty, supported $supported:expr, mr $mr:literal, nv $nv:literal,
-        burst $burst:literal
+        mr3 $mr3:literal, burst $burst:literal
     ) => {
         use crate::micro::{depthwise, elementwise, gemm, pool, shuffle};
 
-        crate::backend::kernels!(@wrap $($features)?; $token; gemm_blocked(args: &gemm::Gemm) = gemm::run::<$simd, $mr, $nv, 16>);
-        crate::backend::kernels!(@wrap $($features)?; $token; gemm_blocked_2(args: &gemm::Gemm) = gemm::run::<$simd, $mr, $nv, 32>);
-        crate::backend::kernels!(@wrap $($features)?; $token; gemm_planar(args: &gemm::Gemm) = gemm::run::<$simd, $mr, $nv, 1>);
-        crate::backend::kernels!(@wrap $($features)?; $token; gemm_planar_2(args: &gemm::Gemm) = gemm::run::<$simd, $mr, $nv, 2>);
+        crate::backend::kernels!(@wrap $($features)?; $token; gemm_blocked(args: &gemm::Gemm) = gemm::run::<$simd, $mr, $nv, $mr3, 16>);
+        crate::backend::kernels!(@wrap $($features)?; $token; gemm_blocked_2(args: &gemm::Gemm) = gemm::run::<$simd, $mr, $nv, $mr3, 32>);
+        crate::backend::kernels!(@wrap $($features)?; $token; gemm_planar(args: &gemm::Gemm) = gemm::run::<$simd, $mr, $nv, $mr3, 1>);
+        crate::backend::kernels!(@wrap $($features)?; $token; gemm_planar_2(args: &gemm::Gemm) = gemm::run::<$simd, $mr, $nv, $mr3, 2>);
         crate::backend::kernels!(@wrap $($features)?; $token; depthwise(args: &depthwise::Depthwise) = depthwise::run::<$simd>);
         crate::backend::kernels!(@wrap $($features)?; $token; max_pool(args: &pool::Pool) = pool::max::<$simd>);
         crate::backend::kernels!(@wrap $($features)?; $token; max_row(args: &pool::MaxRow) = pool::max_row::<$simd>);
@@ -95,6 +97,7 @@ macro_rules! kernels {
             half: <<$simd as crate::simd::Simd>::Half as crate::simd::Simd>::LANES
                 < <$simd as crate::simd::Simd>::LANES,
             mr: $mr,
+            three: $mr3 > 0,
             supported: $supported,
             gemm: [gemm_blocked, gemm_blocked_2, gemm_planar, gemm_planar_2],
             depthwise,

@@ -9,7 +9,7 @@ mod width {
     pub(super) type Vector = wide::f32x16;
     macro_rules! tile {
         ($with:ident) => {
-            $with! { 7, 3, 16 }
+            $with! { 7, 3, 0, 16 }
         };
     }
     pub(super) use tile;
@@ -19,7 +19,7 @@ mod width {
     pub(super) type Vector = wide::f32x8;
     macro_rules! tile {
         ($with:ident) => {
-            $with! { 6, 2, 12 }
+            $with! { 6, 2, 3, 12 }
         };
     }
     pub(super) use tile;
@@ -29,7 +29,7 @@ mod width {
     pub(super) type Vector = wide::f32x4;
     macro_rules! tile {
         ($with:ident) => {
-            $with! { 6, 4, 24 }
+            $with! { 6, 4, 0, 24 }
         };
     }
     pub(super) use tile;
@@ -39,7 +39,7 @@ mod width {
     pub(super) type Vector = wide::f32x4;
     macro_rules! tile {
         ($with:ident) => {
-            $with! { 5, 2, 12 }
+            $with! { 5, 2, 3, 12 }
         };
     }
     pub(super) use tile;
@@ -126,9 +126,9 @@ impl Simd for Portable {
 }
 
 macro_rules! table {
-    ($mr:literal, $nv:literal, $burst:literal) => {
+    ($mr:literal, $nv:literal, $mr3:literal, $burst:literal) => {
         super::kernels! {
-            Portable, token Portable, simd Portable, supported || true, mr $mr, nv $nv, burst $burst
+            Portable, token Portable, simd Portable, supported || true, mr $mr, nv $nv, mr3 $mr3, burst $burst
         }
     };
 }

@@ -95,10 +95,15 @@ fn place<S: Simd>(m: usize, v: usize, block_stride: usize) -> usize {
     m * 16 + v / per_block * block_stride + v % per_block * S::LANES
 }
 
+/// `MR` is the height of a tile of up to `NV` registers; `MR3`, unless 0, that of one of three where `NV` is two.
+///
 /// # Safety
 /// The contract of [`Gemm`].
 #[inline(always)]
-pub(crate) unsafe fn run<S: Simd, const MR: usize, const NV: usize, const STEP: usize>(s: S, args: &Gemm) {
+pub(crate) unsafe fn run<S: Simd, const MR: usize, const NV: usize, const MR3: usize, const STEP: usize>(
+    s: S,
+    args: &Gemm,
+) {
     let halves = const { <S::Half as Simd>::LANES < S::LANES };
     // SAFETY: handed on.
     unsafe {
@@ -109,6 +114,7 @@ pub(crate) unsafe fn run<S: Simd, const MR: usize, const NV: usize, const STEP: 
             (2, false) if NV >= 2 => panel::<S, MR, 2, 0, STEP>(s, args),
             (2, true) if halves && NV >= 3 => panel::<S, MR, 2, 1, STEP>(s, args),
             (3, false) if NV >= 3 => panel::<S, MR, 3, 0, STEP>(s, args),
+            (3, false) if MR3 > 0 => panel::<S, MR3, 3, 0, STEP>(s, args),
             (4, false) if NV >= 4 => panel::<S, MR, 4, 0, STEP>(s, args),
             _ => unreachable!("panels are at most the table's width"),
         }
@@ -154,8 +160,12 @@ unsafe fn panel<S: Simd, const MR: usize, const NV: usize, const H: usize, const
             match rows {
                 1 => tile::<S, 1, NV, H, STEP>(s, args, pixel, (fetch, per_k)),
                 2 if every_height => tile::<S, 2, NV, H, STEP>(s, args, pixel, (fetch, per_k)),
-                3 if every_height => tile::<S, 3, NV, H, STEP>(s, args, pixel, (fetch, per_k)),
-                4 if every_height || MR == 4 => tile::<S, 4, NV, H, STEP>(s, args, pixel, (fetch, per_k)),
+                3 if MR == 3 || MR > 3 && every_height => {
+                    tile::<S, 3, NV, H, STEP>(s, args, pixel, (fetch, per_k))
+                }
+                4 if MR == 4 || MR > 4 && every_height => {
+                    tile::<S, 4, NV, H, STEP>(s, args, pixel, (fetch, per_k))
+                }
                 5 if MR == 5 || MR > 5 && every_height => {
                     tile::<S, 5, NV, H, STEP>(s, args, pixel, (fetch, per_k))
                 }
