@@ -9,6 +9,16 @@ use alloc::{vec, vec::Vec};
 
 /// The statistics of a batch normalisation, one number per channel each:
 /// `y = (x - mean) / sqrt(variance + eps) * gamma + beta`.
+///
+/// ```
+/// use kernels::{BatchNorm, Pointwise};
+///
+/// let bn = BatchNorm { gamma: &[1.0], beta: &[0.5], mean: &[2.0], variance: &[4.0], eps: 1e-5 };
+/// let op = Pointwise::builder(3, 1).batch_norm(bn).build(&[1.0, 2.0, 3.0])?;
+/// let (scale, shift) = bn.scale_shift()?;
+/// assert!((scale[0] - 0.5).abs() < 1e-5 && (shift[0] + 0.5).abs() < 1e-5);
+/// # Ok::<(), kernels::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNorm<'a> {
     /// Scale (`weight` in PyTorch).
