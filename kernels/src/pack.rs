@@ -163,6 +163,8 @@ pub(crate) fn panel_widths(count: usize, first: usize, ragged: bool, kernels: &K
         } else if !register.is_multiple_of(per_block) {
             // A register's place within its block decides how far a panel may reach.
             nv = nv.min(per_block - register % per_block);
+        } else if kernels.three && left == 3 {
+            nv = 3;
         } else if nv > per_block {
             nv = nv / per_block * per_block;
         }
