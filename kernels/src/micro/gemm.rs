@@ -84,9 +84,9 @@ impl Upcoming {
     pub(crate) const NOTHING: Self = Self { at: core::ptr::null(), lines: 0 };
 }
 
-/// Lines fetched per k at most: a k takes some twenty cycles, in which two lines can come from the third-level cache.
-/// One is enough, and spreads the load on memory, where there are k's enough.
-const LINES_PER_K: usize = 2;
+/// Lines fetched per k at most: a k takes some twenty cycles, in which three lines can come from the third-level cache.
+/// As few as are enough spread the load on memory.
+const LINES_PER_K: usize = 3;
 
 /// Where register `v` of a panel lies for the `m`-th pixel, counted from the first of both.
 #[inline(always)]
@@ -137,7 +137,7 @@ unsafe fn panel<S: Simd, const MR: usize, const NV: usize, const H: usize, const
     let mut pixel = 0;
     let mut tile_index = 0;
     let [mut upcoming, mut later] = args.prefetch;
-    let per_k = if upcoming.lines + later.lines <= tiles * args.kc { 1 } else { LINES_PER_K };
+    let per_k = (upcoming.lines + later.lines).div_ceil(tiles * args.kc).clamp(1, LINES_PER_K);
     while pixel < args.pixels {
         let rows = if every_height {
             least + usize::from(tile_index < longer)
@@ -225,8 +225,9 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const H: usize, const 
             unroll!(v < H, { w_tail[v] = h.load(weights.add(NV * S::LANES)) });
             weights = weights.add(row);
             if !fetch.is_null() {
-                // Where one line is enough, the same one twice.
+                // Where fewer are enough, some of them more than once.
                 s.prefetch(fetch);
+                s.prefetch(fetch.wrapping_add(16));
                 fetch = fetch.wrapping_add(16 * per_k);
                 s.prefetch(fetch.wrapping_sub(16));
             }
