@@ -98,7 +98,7 @@ impl<'a> ConvolutionBuilder<'a> {
         let (mut register, mut at) = (0, 0);
         let registers = oc.div_ceil(kernels.lanes);
         let ragged = oc + kernels.lanes / 2 <= registers * kernels.lanes;
-        for width in panel_widths(registers, 0, ragged, kernels) {
+        for width in panel_widths(registers, ragged, kernels) {
             panels.push(Panel { slot: register * kernels.lanes, width, at });
             at += (1 + taps * ic) * width.lanes(kernels);
             register += width.registers();
@@ -410,8 +410,7 @@ impl Rows<'_> {
             }
             for panel in &op.panels {
                 let nr = panel.width.lanes(op.kernels);
-                let to =
-                    panel.slot / BLOCK * self.dst_block_stride + panel.slot % BLOCK + pixels.start * BLOCK;
+                let to = panel.slot / BLOCK * self.dst_block_stride + pixels.start * BLOCK;
                 // SAFETY: the caller's for source and destination; `packed` was laid out by `build`, and the panel's
                 // registers lie in the blocks of `dst`.
                 unsafe {
@@ -427,6 +426,7 @@ impl Rows<'_> {
                         residual_block_stride: 0,
                         dst: dst.add(to),
                         dst_block_stride: self.dst_block_stride,
+                        lane: panel.slot % BLOCK,
                         nv: panel.width.nv,
                         half: panel.width.half,
                         first: first && k.start == ks.start,

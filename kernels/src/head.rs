@@ -84,7 +84,7 @@ impl Head {
         let row = registers * kernels.lanes;
         let mut panels = Vec::new();
         let mut first = 0;
-        for width in panel_widths(registers, 0, false, kernels) {
+        for width in panel_widths(registers, false, kernels) {
             panels.push((first, width));
             first += width.lanes(kernels);
         }
@@ -233,8 +233,9 @@ impl Head {
                         bias: core::ptr::null(),
                         residual: core::ptr::null(),
                         residual_block_stride: 0,
-                        dst: sums.as_mut_ptr().add(first),
+                        dst: sums.as_mut_ptr().add(first / BLOCK * BLOCK),
                         dst_block_stride: BLOCK,
+                        lane: first % BLOCK,
                         nv: width.nv,
                         half: width.half,
                         first: false,

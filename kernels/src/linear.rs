@@ -59,7 +59,7 @@ impl Linear {
         let mut packed = Buffer::zeros(registers * kernels.lanes * (1 + ic));
         let mut panels = Vec::new();
         let mut first = 0;
-        for width in panel_widths(registers, 0, false, kernels) {
+        for width in panel_widths(registers, false, kernels) {
             let nr = width.lanes(kernels);
             let panel = &mut packed.as_mut_slice()[first * (1 + ic)..][..nr * (1 + ic)];
             for lane in 0..nr.min(oc - first) {
@@ -129,6 +129,7 @@ impl Linear {
                         residual_block_stride: 0,
                         dst: sums.as_mut_ptr(),
                         dst_block_stride: BLOCK,
+                        lane: 0,
                         nv: width.nv,
                         half: width.half,
                         first: true,

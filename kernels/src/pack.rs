@@ -4,7 +4,6 @@ use crate::activation::Activation;
 use crate::backend::Kernels;
 use crate::error::{Error, expect_len};
 use crate::isa::Isa;
-use crate::view::BLOCK;
 use alloc::{vec, vec::Vec};
 
 /// The statistics of a batch normalisation, one number per channel each:
@@ -138,13 +137,12 @@ impl Width {
     }
 }
 
-/// Cuts registers `first..first + count` of the output into panels as wide as the kernels allow; `ragged` says that at
-/// most half the lanes of the last one are wanted.
+/// Cuts `count` registers of the output into panels as wide as the kernels allow; `ragged` says that at most half the
+/// lanes of the last one are wanted.
 ///
 /// No panel of a single register is left over where it can be helped: it has too few sums to hide the latency of a
-/// multiply-add. Panels narrower than a block do not straddle two.
-pub(crate) fn panel_widths(count: usize, first: usize, ragged: bool, kernels: &Kernels) -> Vec<Width> {
-    let per_block = BLOCK / kernels.lanes;
+/// multiply-add.
+pub(crate) fn panel_widths(count: usize, ragged: bool, kernels: &Kernels) -> Vec<Width> {
     let half = ragged && kernels.half;
     let mut left = count - usize::from(half);
     let last = half.then(|| {
@@ -153,24 +151,17 @@ pub(crate) fn panel_widths(count: usize, first: usize, ragged: bool, kernels: &K
         Width { nv, half }
     });
     let mut widths = Vec::new();
-    let mut register = first;
     while left > 0 {
         let mut nv = kernels.nv.min(left);
-        if per_block == 1 {
-            if left == kernels.nv + 1 && kernels.nv > 2 {
+        if left == kernels.nv + 1 {
+            if kernels.three {
+                nv = 3;
+            } else if nv > 2 {
                 nv = left / 2;
             }
-        } else if !register.is_multiple_of(per_block) {
-            // A register's place within its block decides how far a panel may reach.
-            nv = nv.min(per_block - register % per_block);
-        } else if kernels.three && left == 3 {
-            nv = 3;
-        } else if nv > per_block {
-            nv = nv / per_block * per_block;
         }
         widths.push(Width { nv, half: false });
         left -= nv;
-        register += nv;
     }
     widths.extend(last);
     widths

@@ -182,7 +182,7 @@ impl<'a> PointwiseBuilder<'a> {
             previous = Some((needs, k.clone()));
             let last = &channel_of[(register + alike - 1) * lanes..][..lanes];
             let ragged = last[lanes / 2..].iter().all(|&channel| channel == NONE);
-            for width in panel_widths(alike, register, ragged, kernels) {
+            for width in panel_widths(alike, ragged, kernels) {
                 panels.push(Panel { slot: register * lanes, width, k: k.clone(), at });
                 at += (1 + k.len()) * width.lanes(kernels);
                 register += width.registers();
@@ -436,12 +436,12 @@ impl Job<'_> {
                 // ragged last register ends within its block).
                 unsafe {
                     let packed = op.packed.as_slice().as_ptr().add(panel.at);
-                    let to = block * self.dst_block_stride + panel.slot % BLOCK + pixels.start * BLOCK;
+                    let to = block * self.dst_block_stride + pixels.start * BLOCK;
                     let (residual, residual_block_stride) = match &self.residual {
                         None => (core::ptr::null(), 0),
                         Some(view) => {
                             let stride = view.block_stride();
-                            let at = block * stride + panel.slot % BLOCK + pixels.start * BLOCK;
+                            let at = block * stride + pixels.start * BLOCK;
                             (view.data().as_ptr().add(at), stride)
                         }
                     };
@@ -456,6 +456,7 @@ impl Job<'_> {
                         residual_block_stride,
                         dst: self.dst.wrapping_add(to),
                         dst_block_stride: self.dst_block_stride,
+                        lane: panel.slot % BLOCK,
                         nv: panel.width.nv,
                         half: panel.width.half,
                         first: k.start == panel.k.start,

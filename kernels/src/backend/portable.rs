@@ -39,7 +39,7 @@ mod width {
     pub(super) type Vector = wide::f32x4;
     macro_rules! tile {
         ($with:ident) => {
-            $with! { 5, 2, 3, 12 }
+            $with! { 3, 3, 0, 12 }
         };
     }
     pub(super) use tile;

@@ -48,8 +48,7 @@ impl PixelStep {
 /// Contract: for each `k < kc` and `pixel < pixels`, `src + offsets[k] + pixel * STEP` is readable; a row of the panel
 /// is `nv` registers and, where `half`, one of half the lanes; `weights` holds `kc` rows and `bias` one; `dst` (and
 /// `residual`, unless null) hold, for each register of the panel and each pixel, its lanes where `place` says; `nv` is
-/// at most the table's, `nv` and `half` are one of the combinations of `run`, and a panel begins at a multiple of its
-/// width or of a block.
+/// at most the table's, and `nv` and `half` are one of the combinations of `run`.
 pub(crate) struct Gemm {
     pub(crate) src: *const f32,
     pub(crate) offsets: *const u32,
@@ -60,8 +59,11 @@ pub(crate) struct Gemm {
     /// Null, or laid out like `dst`.
     pub(crate) residual: *const f32,
     pub(crate) residual_block_stride: usize,
+    /// The block in which the panel begins, at its first pixel.
     pub(crate) dst: *mut f32,
     pub(crate) dst_block_stride: usize,
+    /// The lane of that block at which it begins, a multiple of the lanes of a register.
+    pub(crate) lane: usize,
     pub(crate) nv: usize,
     pub(crate) half: bool,
     /// Whether sums begin at `bias`, or at what `dst` holds.
@@ -88,11 +90,10 @@ impl Upcoming {
 /// As few as are enough spread the load on memory.
 const LINES_PER_K: usize = 3;
 
-/// Where register `v` of a panel lies for the `m`-th pixel, counted from the first of both.
+/// Where the register at lane `lane`, counted from the beginning of a block, lies for the `m`-th pixel.
 #[inline(always)]
-fn place<S: Simd>(m: usize, v: usize, block_stride: usize) -> usize {
-    let per_block = 16 / S::LANES;
-    m * 16 + v / per_block * block_stride + v % per_block * S::LANES
+fn place(m: usize, lane: usize, block_stride: usize) -> usize {
+    m * 16 + lane / 16 * block_stride + lane % 16
 }
 
 /// `MR` is the height of a tile of up to `NV` registers; `MR3`, unless 0, that of one of three where `NV` is two.
@@ -191,6 +192,8 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const H: usize, const 
 ) {
     let h = s.half();
     let row = NV * S::LANES + H * <S::Half as Simd>::LANES;
+    // A register that is a block begins where the block does.
+    let first = if S::LANES == 16 { 0 } else { args.lane };
     // SAFETY: the contract of `Gemm`, for the MR pixels from `pixel` on. Registers may be zeroed: `Simd` demands it.
     unsafe {
         // Before the image where the first tap is padding; only what is read has to exist.
@@ -209,8 +212,12 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const H: usize, const 
             });
         } else {
             unroll!(m < MR, {
-                unroll!(v < NV, { acc[m][v] = s.load(dst.add(place::<S>(m, v, args.dst_block_stride))) });
-                unroll!(v < H, { tail[m][v] = h.load(dst.add(place::<S>(m, NV, args.dst_block_stride))) });
+                unroll!(v < NV, {
+                    acc[m][v] = s.load(dst.add(place(m, first + v * S::LANES, args.dst_block_stride)))
+                });
+                unroll!(v < H, {
+                    tail[m][v] = h.load(dst.add(place(m, first + NV * S::LANES, args.dst_block_stride)))
+                });
             });
         }
         let mut weights = args.weights;
@@ -250,10 +257,12 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const H: usize, const 
                 let (residual, stride) = (args.residual.add(pixel * 16), args.residual_block_stride);
                 unroll!(m < MR, {
                     unroll!(v < NV, {
-                        acc[m][v] = s.add(acc[m][v], s.load(residual.add(place::<S>(m, v, stride))));
+                        acc[m][v] =
+                            s.add(acc[m][v], s.load(residual.add(place(m, first + v * S::LANES, stride))));
                     });
                     unroll!(v < H, {
-                        tail[m][v] = h.add(tail[m][v], h.load(residual.add(place::<S>(m, NV, stride))));
+                        tail[m][v] =
+                            h.add(tail[m][v], h.load(residual.add(place(m, first + NV * S::LANES, stride))));
                     });
                 });
             }
@@ -271,8 +280,12 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const H: usize, const 
             }
         }
         unroll!(m < MR, {
-            unroll!(v < NV, { s.store(acc[m][v], dst.add(place::<S>(m, v, args.dst_block_stride))) });
-            unroll!(v < H, { h.store(tail[m][v], dst.add(place::<S>(m, NV, args.dst_block_stride))) });
+            unroll!(v < NV, {
+                s.store(acc[m][v], dst.add(place(m, first + v * S::LANES, args.dst_block_stride)))
+            });
+            unroll!(v < H, {
+                h.store(tail[m][v], dst.add(place(m, first + NV * S::LANES, args.dst_block_stride)))
+            });
         });
     }
 }
