@@ -69,14 +69,6 @@ typedef struct kernels_shufflenet kernels_shufflenet;
 // Memory of one running inference. It grows on the first run and is then used again.
 typedef struct kernels_workspace kernels_workspace;
 
-// Numbers to read; {NULL, 0} where a function asks for none.
-typedef struct {
-  // The first.
-  const float *data;
-  // How many.
-  size_t len;
-} kernels_floats;
-
 // Numbers to write.
 typedef struct {
   // The first.
@@ -84,6 +76,14 @@ typedef struct {
   // How many.
   size_t len;
 } kernels_floats_mut;
+
+// Numbers to read; {NULL, 0} where a function asks for none.
+typedef struct {
+  // The first.
+  const float *data;
+  // How many.
+  size_t len;
+} kernels_floats;
 
 // The statistics of a batch normalisation, one number per channel each:
 // y = (x - mean) / sqrt(variance + eps) * gamma + beta.
