@@ -10,5 +10,4 @@ const wasi = new WASI({
   preopens: { "/": "/", ".": "." },
 });
 const { instance } = await WebAssembly.instantiate(await readFile(args[0]), wasi.getImportObject());
-// At once: tearing the instance down has crashed Node 20.
-process.exit(wasi.start(instance));
+process.exitCode = wasi.start(instance);
