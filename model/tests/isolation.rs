@@ -1,4 +1,6 @@
-//! What one inference does to another: nothing, whether they run at the same time or one after the other.
+//! What one inference does to another: nothing, whether they run at the same time or one after the other. (WebAssembly has no
+//! threads.)
+#![cfg(not(target_family = "wasm"))]
 
 use kernels::{Isa, Parallel, Rayon, Serial};
 use model::{Config, Images, Network, Synthetic, Wiring, Workspace};
