@@ -7,7 +7,7 @@ const wasi = new WASI({
   version: "preview1",
   args,
   env: process.env,
-  preopens: { "/": "/", ".": "." },
+  preopens: { "/": "/" },
 });
 const { instance } = await WebAssembly.instantiate(await readFile(args[0]), wasi.getImportObject());
 process.exitCode = wasi.start(instance);
