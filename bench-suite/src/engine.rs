@@ -181,10 +181,12 @@ impl Engine {
             Kernel::Linear(op) => op.run_with(parallel, elements(src), &mut dst[..shape.c]),
             Kernel::Add(isa, activation) => {
                 let other = step.other.expect("an addition has two inputs");
-                kernels::add(*isa, read(src), read(other), *activation, view_mut(dst, shape));
+                kernels::add_with(parallel, *isa, read(src), read(other), *activation, view_mut(dst, shape));
             }
-            Kernel::Activate(isa, activation) => kernels::activate(*isa, *activation, view_mut(dst, shape)),
-            Kernel::Affine(op) => op.run_in_place(view_mut(dst, shape)),
+            Kernel::Activate(isa, activation) => {
+                kernels::activate_with(parallel, *isa, *activation, view_mut(dst, shape));
+            }
+            Kernel::Affine(op) => op.run_in_place_with(parallel, view_mut(dst, shape)),
             Kernel::Materialize(op) => op.run_with(parallel, read(src), view_mut(dst, shape)),
         }
     }

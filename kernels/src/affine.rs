@@ -2,10 +2,13 @@
 
 use crate::Activation;
 use crate::backend::Kernels;
+use crate::depthwise::Target;
 use crate::error::{Error, expect_len, invalid};
 use crate::isa::Isa;
 use crate::micro::elementwise as micro;
 use crate::pack::Common;
+use crate::parallel::{Parallel, Serial, each_once};
+use crate::pointwise::{part, split};
 use crate::view::{BLOCK, Buffer, View, ViewMut};
 
 /// `dst = activation(src * scale + shift)`, one scale and shift per channel: batch normalisation and ReLU where they
@@ -49,11 +52,19 @@ impl Affine {
         Ok(Self { kernels, channels: scale.len(), activation, packed })
     }
 
-    /// Computes `dst` from `src`.
+    /// Computes `dst` from `src`, on this thread.
     ///
     /// # Panics
     /// Where the shapes differ or have another number of channels.
-    pub fn run(&self, src: View<'_>, mut dst: ViewMut<'_>) {
+    pub fn run(&self, src: View<'_>, dst: ViewMut<'_>) {
+        self.run_with(&Serial, src, dst);
+    }
+
+    /// As [`run`](Self::run), on the threads of `parallel`.
+    ///
+    /// # Panics
+    /// As [`run`](Self::run).
+    pub fn run_with(&self, parallel: &dyn Parallel, src: View<'_>, mut dst: ViewMut<'_>) {
         assert!(
             src.shape() == dst.shape() && src.shape().c == self.channels,
             "affine of {} channels: cannot run from {} to {}",
@@ -61,30 +72,32 @@ impl Affine {
             src.shape(),
             dst.shape()
         );
-        let (pixels, stride) = (dst.shape().pixels(), dst.block_stride());
-        for block in 0..dst.shape().blocks() {
-            // SAFETY: both views hold this block's pixels.
+        each_part(parallel, &mut dst, &|block, at, to, pixels| {
+            // SAFETY: `src` has the shape of `dst`, and holds these pixels too.
             unsafe {
-                let from = src.data().as_ptr().add(block * src.block_stride());
-                self.block(block, from, dst.data_mut().as_mut_ptr().add(block * stride), pixels);
+                self.block(block, src.data().as_ptr().add(block * src.block_stride() + at), to, pixels);
             }
-        }
+        });
     }
 
-    /// Computes `dst` from itself.
+    /// Computes `dst` from itself, on this thread.
     ///
     /// # Panics
     /// Where `dst` has another number of channels.
-    pub fn run_in_place(&self, mut dst: ViewMut<'_>) {
+    pub fn run_in_place(&self, dst: ViewMut<'_>) {
+        self.run_in_place_with(&Serial, dst);
+    }
+
+    /// As [`run_in_place`](Self::run_in_place), on the threads of `parallel`.
+    ///
+    /// # Panics
+    /// As [`run_in_place`](Self::run_in_place).
+    pub fn run_in_place_with(&self, parallel: &dyn Parallel, mut dst: ViewMut<'_>) {
         assert!(dst.shape().c == self.channels, "affine of {} channels on {}", self.channels, dst.shape());
-        let (pixels, stride) = (dst.shape().pixels(), dst.block_stride());
-        for block in 0..dst.shape().blocks() {
-            // SAFETY: the view holds this block's pixels.
-            unsafe {
-                let at = dst.data_mut().as_mut_ptr().add(block * stride);
-                self.block(block, at, at, pixels);
-            }
-        }
+        each_part(parallel, &mut dst, &|block, _, to, pixels| {
+            // SAFETY: `each_part` hands out pixels of `dst`.
+            unsafe { self.block(block, to, to, pixels) };
+        });
     }
 
     /// # Safety
@@ -117,37 +130,75 @@ impl Affine {
 /// assert_eq!(dst.to_nchw(), [4.0, 0.0]);
 /// # Ok::<(), kernels::Error>(())
 /// ```
-pub fn add(isa: Isa, a: View<'_>, b: View<'_>, activation: Activation, mut dst: ViewMut<'_>) {
+pub fn add(isa: Isa, a: View<'_>, b: View<'_>, activation: Activation, dst: ViewMut<'_>) {
+    add_with(&Serial, isa, a, b, activation, dst);
+}
+
+/// As [`add`], on the threads of `parallel`.
+///
+/// # Panics
+/// As [`add`].
+pub fn add_with(
+    parallel: &dyn Parallel,
+    isa: Isa,
+    a: View<'_>,
+    b: View<'_>,
+    activation: Activation,
+    mut dst: ViewMut<'_>,
+) {
     let shape = dst.shape();
     assert!(a.shape() == shape && b.shape() == shape, "add {} to {} into {shape}", a.shape(), b.shape());
     let kernels = Kernels::of(isa).expect("the instruction set is available");
-    let (len, stride) = (shape.pixels() * BLOCK, dst.block_stride());
-    for block in 0..shape.blocks() {
-        // SAFETY: all three views hold this block's pixels.
+    each_part(parallel, &mut dst, &|block, at, dst, pixels| {
+        // SAFETY: `a` and `b` have the shape of `dst`, and hold these pixels too.
         unsafe {
             (kernels.add)(&micro::Add {
-                a: a.data().as_ptr().add(block * a.block_stride()),
-                b: b.data().as_ptr().add(block * b.block_stride()),
-                dst: dst.data_mut().as_mut_ptr().add(block * stride),
-                len,
+                a: a.data().as_ptr().add(block * a.block_stride() + at),
+                b: b.data().as_ptr().add(block * b.block_stride() + at),
+                dst,
+                len: pixels * BLOCK,
                 activation,
             });
         }
-    }
+    });
 }
 
 /// `dst = activation(dst)`.
 ///
 /// # Panics
 /// Where this processor lacks `isa`.
-pub fn activate(isa: Isa, activation: Activation, mut dst: ViewMut<'_>) {
+pub fn activate(isa: Isa, activation: Activation, dst: ViewMut<'_>) {
+    activate_with(&Serial, isa, activation, dst);
+}
+
+/// As [`activate`], on the threads of `parallel`.
+///
+/// # Panics
+/// As [`activate`].
+pub fn activate_with(parallel: &dyn Parallel, isa: Isa, activation: Activation, mut dst: ViewMut<'_>) {
     let kernels = Kernels::of(isa).expect("the instruction set is available");
-    let (len, stride) = (dst.shape().pixels() * BLOCK, dst.block_stride());
-    for block in 0..dst.shape().blocks() {
-        // SAFETY: the view holds this block's pixels.
-        unsafe {
-            let at = dst.data_mut().as_mut_ptr().add(block * stride);
-            (kernels.activate)(&micro::Activate { src: at, dst: at, len, activation });
+    each_part(parallel, &mut dst, &|_, _, dst, pixels| {
+        // SAFETY: `each_part` hands out pixels of `dst`.
+        unsafe { (kernels.activate)(&micro::Activate { src: dst, dst, len: pixels * BLOCK, activation }) };
+    });
+}
+
+/// Calls `work` with every block of `dst` and some of its pixels: the block, the elements before the first of them in a
+/// block, where that lies, and how many there are. No two calls get the same pixel.
+fn each_part(
+    parallel: &dyn Parallel,
+    dst: &mut ViewMut<'_>,
+    work: &(dyn Fn(usize, usize, *mut f32, usize) + Sync),
+) {
+    let (shape, stride) = (dst.shape(), dst.block_stride());
+    let target = Target(dst.data_mut().as_mut_ptr());
+    let (across, along) = split(parallel.threads(), shape.blocks(), shape.pixels());
+    each_once(parallel, across * along, &|task| {
+        let pixels = part(shape.pixels(), along, task % along);
+        for block in part(shape.blocks(), across, task / along) {
+            let at = pixels.start * BLOCK;
+            // SAFETY: the view holds this block's pixels.
+            work(block, at, unsafe { target.at(block * stride + at) }, pixels.len());
         }
-    }
+    });
 }

@@ -55,7 +55,7 @@ mod upsample;
 mod view;
 
 pub use activation::Activation;
-pub use affine::{Affine, activate, add};
+pub use affine::{Affine, activate, activate_with, add, add_with};
 pub use convolution::{Convolution, ConvolutionBuilder};
 pub use depthwise::{Depthwise, DepthwiseBuilder};
 pub use error::Error;

@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use kernels::reference::{self, Planar};
-use kernels::{Activation, Affine, BatchNorm, ChannelOrder, Shape, activate, add, layout};
+use kernels::{Activation, Affine, BatchNorm, ChannelOrder, Shape, activate_with, add_with, layout};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -44,19 +44,24 @@ impl Problem {
         let dst = Destination { shape, frame: self.frames.1, order: &ChannelOrder::identity(shape.c) };
         for isa in isas() {
             let op = Affine::new(&scale, &shift, activation, isa).unwrap();
-            check_runs(&dst, &affine, format_args!("affine, {isa}: {self:?}"), &|_, dst| {
-                op.run(a.view(), dst);
+            check_runs(&dst, &affine, format_args!("affine, {isa}: {self:?}"), &|parallel, dst| {
+                op.run_with(parallel, a.view(), dst);
             });
-            check_runs(&dst, &affine, format_args!("affine in place, {isa}: {self:?}"), &|_, mut dst| {
+            check_runs(
+                &dst,
+                &affine,
+                format_args!("affine in place, {isa}: {self:?}"),
+                &|parallel, mut dst| {
+                    layout::from_nchw(&planar, dst.reborrow());
+                    op.run_in_place_with(parallel, dst);
+                },
+            );
+            check_runs(&dst, &sum, format_args!("add, {isa}: {self:?}"), &|parallel, dst| {
+                add_with(parallel, isa, a.view(), b.view(), activation, dst);
+            });
+            check_runs(&dst, &activated, format_args!("activate, {isa}: {self:?}"), &|parallel, mut dst| {
                 layout::from_nchw(&planar, dst.reborrow());
-                op.run_in_place(dst);
-            });
-            check_runs(&dst, &sum, format_args!("add, {isa}: {self:?}"), &|_, dst| {
-                add(isa, a.view(), b.view(), activation, dst);
-            });
-            check_runs(&dst, &activated, format_args!("activate, {isa}: {self:?}"), &|_, mut dst| {
-                layout::from_nchw(&planar, dst.reborrow());
-                activate(isa, activation, dst);
+                activate_with(parallel, isa, activation, dst);
             });
         }
     }
