@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# wasm32 with simd128, without threads, in Node: the tests of `kernels`, and those of `model` that compute: whole networks
-# against PyTorch and Keras, photos, allocation. (Those of its files want a temporary folder, and sizes of 64 bits.)
+# wasm32 with simd128, without threads, in Node: the tests of `kernels`, and those of `model` but for the command's.
 # Arguments are handed to `cargo test` for `kernels` alone: `wasm.sh --test isa`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -20,4 +19,4 @@ for file in kernels/tests/*.rs; do
 done
 cargo test "${wasm_options[@]}" -p kernels --no-default-features --features std --lib "${tests[@]}"
 cargo test "${wasm_options[@]}" -p model --no-default-features --features torch,hdf5,image \
-    --lib --test truth --test images --test no_alloc
+    --lib --test arrays --test hostile_files --test images --test no_alloc --test truth --test weights

@@ -116,9 +116,12 @@ fn inner_loops_neither_spill_nor_call() {
             continue;
         };
         let lines: Vec<&str> = body.lines().collect();
-        // (What ends in a panic may look like a loop.)
+        // (What ends in a panic may look like a loop; its vectors are constants that go to the stack.)
+        let any = |line: &str, names: &[&str]| names.iter().any(|name| line.contains(name));
         let computes = |inner: &Loop<'_>| {
-            inner.count(|line| ["%xmm", "%ymm", "%zmm", ".4s"].iter().any(|name| line.contains(name))) > 0
+            inner.count(|line| {
+                any(line, &["%xmm", "%ymm", "%zmm", ".4s"]) && !any(line, &["(%rip)", "(%rsp)"])
+            }) > 0
         };
         for inner in loops(&lines).into_iter().filter(computes) {
             assert_eq!(inner.calls(), 0, "{isa} calls in\n{name}\n{}", inner.lines.join("\n"));

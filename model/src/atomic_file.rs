@@ -20,17 +20,15 @@ impl AtomicFile {
     pub fn create(path: &Path) -> io::Result<Self> {
         // Renaming would put a file in the place of a symbolic link or a device.
         let target = match fs::metadata(path) {
-            Ok(found) if found.is_file() => fs::canonicalize(path)?,
+            Ok(found) if found.is_file() && path.is_symlink() => fs::canonicalize(path)?,
+            Ok(found) if found.is_file() => path.to_owned(),
             Ok(_) => return Err(io::Error::other("exists and is not a regular file")),
             Err(_) => path.to_owned(),
         };
         if target.file_name().is_none() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file name"));
         }
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let unique = COUNT.fetch_add(1, Ordering::Relaxed);
-        let temporary = target.with_file_name(format!(".partial-{}-{unique}", std::process::id()));
-        let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+        let (file, temporary) = create_new(&target)?;
         Ok(Self { file: Some(BufWriter::with_capacity(1 << 16, file)), temporary, target })
     }
 
@@ -44,6 +42,19 @@ impl AtomicFile {
         // Nothing is left for `drop` to remove.
         self.temporary.clear();
         Ok(())
+    }
+}
+
+/// A file of a name that nothing beside `target` has, be it of another thread or left by a process that was killed.
+fn create_new(target: &Path) -> io::Result<(File, PathBuf)> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let path = target.with_file_name(format!(".partial-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(file) => return Ok((file, path)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(e),
+        }
     }
 }
 

@@ -167,7 +167,7 @@ fn names_that_are_not_there() {
     assert_eq!(checkpoint.read("f33").unwrap_err().to_string(), "the checkpoint has no tensor \"f33\"");
     let error = Checkpoint::open("/nowhere/x.pth".as_ref()).unwrap_err().to_string();
     assert!(error.starts_with("/nowhere/x.pth: "), "{error}");
-    let error = Checkpoint::open(&std::env::temp_dir()).unwrap_err().to_string();
+    let error = Checkpoint::open(&scratch("names_that_are_not_there")).unwrap_err().to_string();
     assert!(error.ends_with("not a regular file"), "{error}");
 }
 
