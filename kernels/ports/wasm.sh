@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . kernels/ports/wasm-env.sh
 # When memory grows while marking is under way, Node 20 crashes in its garbage collector.
-export CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings --no-incremental-marking $PWD/kernels/ports/wasi.mjs"
+export CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings --no-incremental-marking --experimental-wasm-relaxed-simd $PWD/kernels/ports/wasi.mjs"
 export KERNELS_REQUIRE_ISA=portable KERNELS_REQUIRE_BEST=portable
 
 if [ $# -gt 0 ]; then

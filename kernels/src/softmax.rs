@@ -45,7 +45,14 @@ pub fn softmax(values: &mut [f32]) {
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     // Below, the power is less than half the smallest number. NaN stays.
-    let x = if x < -104.0 { -104.0 } else { x };
+    const LEAST: u32 = (-104.0f32).to_bits();
+    let far = if cfg!(target_arch = "wasm32") {
+        // Where floats are compared, LLVM may make a relaxed minimum of this, and lose NaN. Its bits are beyond infinity's.
+        x.to_bits().wrapping_sub(LEAST) <= f32::NEG_INFINITY.to_bits() - LEAST
+    } else {
+        x < f32::from_bits(LEAST)
+    };
+    let x = if far { -104.0 } else { x };
     // Adding 1.5 * 2^23 rounds to an integer, which is then in the last bits.
     const ROUND: f32 = 12_582_912.0;
     let rounded = x * core::f32::consts::LOG2_E + ROUND;

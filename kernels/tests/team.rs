@@ -8,6 +8,9 @@ use kernels::{Parallel, Serial, team};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+/// Miri takes a thousand times as long, and looks for races in every step of it.
+const ROUNDS: usize = if cfg!(miri) { 4 } else { 1000 };
+
 /// One thread per task, begun after `delay`.
 struct Threads {
     count: usize,
@@ -50,7 +53,7 @@ fn every_task_runs_once() {
     for threads in [&Serial as &dyn Parallel, &AT_ONCE, &LATE, &Reversed(1), &Reversed(5)] {
         team(threads, |parallel| {
             assert_eq!(parallel.threads(), threads.threads());
-            for round in 0..200 {
+            for round in 0..ROUNDS / 4 {
                 for tasks in [0, 1, 2, 3, 7, 63, 64, 65] {
                     assert_each_runs_once(parallel, tasks + round % 2);
                 }
@@ -79,7 +82,7 @@ impl Parallel for Reversed {
 fn what_was_written_before_is_seen_by_every_thread() {
     let mut values = vec![0usize; 1000];
     team(&AT_ONCE, |parallel| {
-        for round in 0..1000 {
+        for round in 0..ROUNDS {
             let sums: Vec<AtomicUsize> = (0..3).map(|_| AtomicUsize::new(0)).collect();
             parallel.for_each(3, &|task| {
                 sums[task].store(values.iter().sum(), Ordering::Relaxed);

@@ -1,9 +1,15 @@
 // The network in WebAssembly, through the C interface of `model/capi` (kernels.h says what the functions do).
 const RUNS = 11;
+const WARM_UP_MS = 500;
 const TOP = 5;
 const SIDE = 224;
 
-const compiled = WebAssembly.compileStreaming(fetch("shufflenet.wasm"));
+// A module whose one function is `f32x4.relaxed_madd` of zeros: is there such an instruction?
+const fused = WebAssembly.validate(new Uint8Array([
+  0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 5, 1, 0x60, 0, 1, 0x7b, 3, 2, 1, 0, 10, 19, 1, 17, 0,
+  0x41, 0, 0xfd, 15, 0x41, 0, 0xfd, 15, 0x41, 0, 0xfd, 15, 0xfd, 0x85, 2, 11,
+]));
+const compiled = WebAssembly.compileStreaming(fetch(fused ? "shufflenet-relaxed.wasm" : "shufflenet.wasm"));
 let wasm, network, workspace;
 
 // WASI as far as it is needed; everything else answers that it is not there.
@@ -96,19 +102,21 @@ async function classify(file) {
       new Uint8Array(wasm.memory.buffer, image, 4 * pixels).fill(0);
       new Uint8Array(wasm.memory.buffer, logits, 4 * classes).fill(0);
       check(wasm.kernels_shufflenet_read_photo(network, data, length, input));
-      const times = [];
-      // The first run makes room and is not counted.
-      for (let run = 0; run <= RUNS; run++) {
+      const run = () => check(wasm.kernels_shufflenet_run(network, workspace, input, 1, SIDE, SIDE, output));
+      // A browser compiles in haste what it loads, and again, well, what runs for long: three times as fast here.
+      const warm = performance.now() + WARM_UP_MS;
+      do run(); while (performance.now() < warm);
+      const times = Array.from({ length: RUNS }, () => {
         const before = performance.now();
-        check(wasm.kernels_shufflenet_run(network, workspace, input, 1, SIDE, SIDE, output));
-        times[run] = performance.now() - before;
-      }
+        run();
+        return performance.now() - before;
+      });
       check(wasm.kernels_softmax(output));
       const top = [...new Float32Array(wasm.memory.buffer, logits, classes)]
         .map((probability, index) => ({ class: index, probability }))
         .sort((a, b) => b.probability - a.probability)
         .slice(0, TOP);
-      const milliseconds = times.slice(1).sort((a, b) => a - b)[RUNS >> 1];
+      const milliseconds = times.sort((a, b) => a - b)[RUNS >> 1];
       return { answer: { top, milliseconds, runs: RUNS } };
     }))));
 }

@@ -48,9 +48,61 @@ use width::Vector;
 
 const LANES: usize = size_of::<Vector>() / 4;
 
-/// Which of two operands, neither the greater, `wide` returns as the greater: x86's instructions the second, WebAssembly's
-/// the first. (NEON's make NaN of any NaN.)
-const SECOND_OF_EQUALS: bool = cfg!(any(target_feature = "sse", target_arch = "aarch64"));
+#[cfg(not(all(target_arch = "wasm32", target_feature = "relaxed-simd")))]
+mod arithmetic {
+    use super::Vector;
+
+    /// Which of two operands, neither the greater, `wide` returns as the greater: x86's instructions the second,
+    /// WebAssembly's the first. (NEON's make NaN of any NaN.)
+    const SECOND_OF_EQUALS: bool = cfg!(any(target_feature = "sse", target_arch = "aarch64"));
+
+    #[inline(always)]
+    pub(super) fn mul_add(a: Vector, b: Vector, c: Vector) -> Vector {
+        a.mul_add(b, c)
+    }
+    #[inline(always)]
+    pub(super) fn max(a: Vector, b: Vector) -> Vector {
+        if SECOND_OF_EQUALS { a.fast_max(b) } else { b.fast_max(a) }
+    }
+    #[inline(always)]
+    pub(super) fn min(a: Vector, b: Vector) -> Vector {
+        if SECOND_OF_EQUALS { a.fast_min(b) } else { b.fast_min(a) }
+    }
+}
+
+/// What `wide` does not use: one instruction for a multiply-add, fused or not as the machine has it. Allowed to, LLVM makes
+/// relaxed instructions of `wide`'s minimum and maximum too, and NaN is lost; so they are spelt out.
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+mod arithmetic {
+    use super::Vector;
+    use core::arch::wasm32::{f32x4_lt, f32x4_relaxed_madd, v128, v128_bitselect};
+    use core::mem::transmute;
+
+    #[inline(always)]
+    fn raw(v: Vector) -> v128 {
+        // SAFETY: four lanes of `f32` either way.
+        unsafe { transmute(v) }
+    }
+    #[inline(always)]
+    fn vector(v: v128) -> Vector {
+        // SAFETY: as in `raw`.
+        unsafe { transmute(v) }
+    }
+    #[inline(always)]
+    pub(super) fn mul_add(a: Vector, b: Vector, c: Vector) -> Vector {
+        vector(f32x4_relaxed_madd(raw(a), raw(b), raw(c)))
+    }
+    #[inline(always)]
+    pub(super) fn max(a: Vector, b: Vector) -> Vector {
+        let (a, b) = (raw(a), raw(b));
+        vector(v128_bitselect(a, b, f32x4_lt(b, a)))
+    }
+    #[inline(always)]
+    pub(super) fn min(a: Vector, b: Vector) -> Vector {
+        let (a, b) = (raw(a), raw(b));
+        vector(v128_bitselect(a, b, f32x4_lt(a, b)))
+    }
+}
 
 /// No proof needed: the compiler emits only what the target has.
 #[derive(Clone, Copy)]
@@ -91,15 +143,15 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn mul_add(self, a: Vector, b: Vector, c: Vector) -> Vector {
-        a.mul_add(b, c)
+        arithmetic::mul_add(a, b, c)
     }
     #[inline(always)]
     fn max(self, a: Vector, b: Vector) -> Vector {
-        if SECOND_OF_EQUALS { a.fast_max(b) } else { b.fast_max(a) }
+        arithmetic::max(a, b)
     }
     #[inline(always)]
     fn min(self, a: Vector, b: Vector) -> Vector {
-        if SECOND_OF_EQUALS { a.fast_min(b) } else { b.fast_min(a) }
+        arithmetic::min(a, b)
     }
     #[inline(always)]
     fn max_or_nan(self, a: Vector, b: Vector) -> Vector {
