@@ -511,21 +511,19 @@ macro_rules! dressed {
 }
 
 impl Packer<'_> {
-    /// The numbers of a node, as many as it says that it has.
+    /// The numbers of a node. A bias where the node has a batch normalisation is one that is folded already.
     fn parameters(&self, node: usize) -> Result<Parameters<'_>, Error> {
-        let value = self.graph.value(node);
-        let parameters = self.tensors.of(self.graph, value)?;
-        let Parameters { bias, batch_norm, .. } = &parameters;
-        let expected = match &self.graph.nodes()[node].op {
-            Op::Conv(conv) => (conv.bias, conv.batch_norm),
-            Op::Linear(linear) => (linear.bias, false),
-            _ => (true, false),
+        let parameters = self.tensors.of(self.graph, self.graph.value(node))?;
+        let shifted = match &self.graph.nodes()[node].op {
+            Op::Conv(conv) => conv.bias || conv.batch_norm,
+            Op::Linear(linear) => linear.bias,
+            _ => true,
         };
-        if expected == (bias.is_some(), batch_norm.is_some()) {
+        if shifted == (parameters.bias.is_some() || parameters.batch_norm.is_some()) {
             return Ok(parameters);
         }
-        let name = self.graph.nodes()[node].name.clone();
-        Err(Error::Graph { node: name, why: "its bias or batch normalisation is missing or too much".into() })
+        let why = if shifted { "has no bias" } else { "has a bias that it should not have" };
+        Err(Error::Graph { node: self.graph.nodes()[node].name.clone(), why: why.into() })
     }
 
     fn kernel(&self, layer: &Layer, step: &place::Step) -> Result<Kernel, Error> {

@@ -12,7 +12,7 @@ pub struct Parameters<'a> {
     pub weights: Cow<'a, [f32]>,
     /// One number per output channel, where the node has a bias. Shifts of an [`Op::Affine`].
     pub bias: Option<Cow<'a, [f32]>>,
-    /// Where the node has a batch normalisation.
+    /// Where the node has a batch normalisation that is not folded into weights and bias already.
     pub batch_norm: Option<Statistics<'a>>,
 }
 
