@@ -12,6 +12,8 @@ mod network;
 pub mod npy;
 mod plan;
 pub mod preprocess;
+mod probabilities;
+mod recognise;
 mod resize;
 mod source;
 mod unit;
@@ -23,6 +25,8 @@ pub use error::Error;
 pub use layers::{Cost, Kind, Layer};
 pub use network::Network;
 pub use plan::{Images, Layout, Workspace};
+pub use probabilities::probabilities;
+pub use recognise::{Choice, Chosen, Found, find};
 pub use source::{Synthetic, Weights};
 pub use wiring::Wiring;
 

@@ -4,6 +4,7 @@ use crate::Error;
 use crate::config::Config;
 use crate::layers::{Kind, Layer};
 use crate::plan::{Arena, Images, Layout, Plan, Workspace};
+use crate::recognise::{Choice, find};
 use crate::source::{Conv, ConvShape, Kernel, Weights};
 use crate::unit::{Inner, Main, Projection, StageOrders, Unit, filled, fresh};
 use crate::wiring::{Part, Site};
@@ -74,12 +75,13 @@ impl Network {
         Ok(Self { config: config.clone(), isa, conv1, max_pool, stages, head, layers })
     }
 
-    /// Recognises what `weights` are and builds that network.
+    /// Finds the network among `weights` and builds it.
     ///
     /// # Errors
-    /// As [`Config::recognise`] and [`Network::new`].
+    /// As [`find`] and [`Network::new`].
     pub fn load(weights: &dyn Weights, isa: Isa) -> Result<Self, Error> {
-        Self::new(&Config::recognise(weights)?, weights, isa)
+        let found = find(weights, &Choice::default())?;
+        Self::new(&found.config, &found.weights, isa)
     }
 
     /// What the network is.
@@ -426,6 +428,9 @@ impl Builder<'_> {
 
     /// Global average and fully connected layer behind conv5.
     fn head(&mut self, conv5: Pointwise, classes: usize) -> Result<Head, Error> {
+        if classes == 0 {
+            return Err(Error::Config("a network without a last linear layer cannot be built".to_owned()));
+        }
         let fc = self.read(Site::Fc, classes, conv5.oc(), Kernel::Linear)?;
         // The three run as one.
         self.layers.pop();

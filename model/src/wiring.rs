@@ -97,7 +97,7 @@ impl Wiring {
                     (format!("features.{index}.branch_{branch}"), at)
                 }
                 Site::Conv5 => ("conv_last".into(), 0),
-                Site::Fc => return Names::plain("classifier.0.weight", None),
+                Site::Fc => return Names::plain("classifier.0.weight", Some("classifier.0.bias")),
             }),
             Self::Keras => match site {
                 Site::Conv1 => Names::plain("conv1/kernel:0", None),

@@ -1,13 +1,14 @@
-//! A reader for the pickles in PyTorch checkpoints that runs nothing.
+//! A reader for pickles that runs nothing.
 //!
 //! A pickle is a program for a stack machine, and Python's machine will call any function it names. This
-//! one knows dictionaries, lists, tuples, strings and integers, and the few calls that rebuild tensors; a
-//! short list of other classes ([`INERT`]) becomes an opaque value; every other call is an error that names
-//! it. Objects live in an arena and refer to each other by index, so that sharing and cycles cost nothing,
-//! nothing recurses, and memory grows by a constant per byte of pickle.
+//! one knows dictionaries, lists, tuples, strings and integers, and the few calls that rebuild tensors.
+//! Whatever else the pickle asks to call becomes an [`Instance`]: a note of what was named, with the items
+//! and attributes that it was given. Objects live in an arena and refer to each other by index, so that
+//! sharing and cycles cost nothing, nothing recurses, and memory grows by a constant per byte of pickle.
 
+use super::tensor::MAX_DIMENSIONS;
 use super::{DType, quoted};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// An object is an index into the arena.
 pub(super) type Id = u32;
@@ -17,9 +18,6 @@ const MAX_OBJECTS: usize = 1 << 19;
 
 /// Longest name of a class or a storage. A name that the pickle spells once it can use a million times.
 const MAX_NAME: usize = 256;
-
-/// Most dimensions of a tensor.
-const MAX_DIMENSIONS: usize = 16;
 
 /// What a pickle can build here.
 pub(super) enum Object {
@@ -34,18 +32,39 @@ pub(super) enum Object {
     Global(String),
     Storage(Box<Storage>),
     Tensor(Box<Tensor>),
-    /// A value of no interest: floats, byte strings, sets, the makings of [`INERT`].
+    /// A tensor of a kind that is not read, and why.
+    Unreadable(String),
+    Instance(Box<Instance>),
+    /// A value of no interest: floats, byte strings, sets.
     Opaque,
+}
+
+/// What a call of an unknown function or class would have made.
+#[derive(Default)]
+pub(super) struct Instance {
+    /// Items, where it behaves like a dictionary.
+    pub(super) items: Vec<(Id, Id)>,
+    /// Where its attributes are: dictionaries, if all is well.
+    pub(super) state: Vec<Id>,
 }
 
 /// A flat array of elements, kept outside of the pickle under `key`.
 pub(super) struct Storage {
     pub(super) key: String,
-    /// `None` where the storage counts bytes and the tensor says what they mean.
-    pub(super) dtype: Option<DType>,
+    pub(super) element: Element,
     pub(super) elements: u64,
     /// Elements to skip in the storage: files of PyTorch before 0.4 have storages inside storages.
     pub(super) skip: u64,
+}
+
+/// What a storage is made of.
+#[derive(Clone, Debug)]
+pub(super) enum Element {
+    Known(DType),
+    /// Bytes, of which the tensor says what they mean.
+    Untyped,
+    /// Of this many bytes, if that is known, and nothing that weights could be made of.
+    Other(Option<u64>, String),
 }
 
 /// A tensor: a strided view of a storage, all numbers in elements.
@@ -65,26 +84,36 @@ pub(super) enum Error {
     Refused(String),
 }
 
-/// Classes whose making has no effect and whose values do not matter: what people keep beside weights.
-const INERT: &[&str] = &[
-    "__builtin__.set",
-    "_codecs.encode",
-    "argparse.Namespace",
-    "builtins.set",
-    "collections.Counter",
-    "collections.defaultdict",
-    "numpy._core.multiarray._reconstruct",
-    "numpy._core.multiarray.scalar",
-    "numpy.core.multiarray._reconstruct",
-    "numpy.core.multiarray.scalar",
-    "numpy.dtype",
-    "numpy.ndarray",
-    "pathlib.PosixPath",
-    "pathlib.WindowsPath",
-    "torch.Size",
-    "torch.device",
-    "torch.torch_version.TorchVersion",
+/// Modules and functions that no checkpoint has an honest use for.
+const DANGEROUS: &[&str] = &[
+    "os.",
+    "posix.",
+    "nt.",
+    "subprocess.",
+    "socket.",
+    "shutil.",
+    "pty.",
+    "runpy.",
+    "ctypes.",
+    "webbrowser.",
+    "importlib.",
+    "builtins.eval",
+    "builtins.exec",
+    "builtins.compile",
+    "builtins.open",
+    "builtins.__import__",
+    "__builtin__.eval",
+    "__builtin__.exec",
+    "__builtin__.execfile",
+    "__builtin__.compile",
+    "__builtin__.open",
+    "__builtin__.__import__",
+    "torch.hub.",
+    "torch.load",
 ];
+
+/// How many of them are remembered.
+const MAX_WARNINGS: usize = 3;
 
 /// The finished objects of one pickle.
 pub(super) struct Pickle {
@@ -92,11 +121,22 @@ pub(super) struct Pickle {
     root: Id,
     /// Bytes that the pickle took up.
     pub(super) len: usize,
+    /// Functions that the pickle names and an honest one would not.
+    pub(super) dangerous: BTreeSet<String>,
 }
 
 impl Pickle {
+    pub(super) fn root_id(&self) -> Id {
+        self.root
+    }
+
     pub(super) fn root(&self) -> &Object {
         self.get(self.root)
+    }
+
+    /// How many objects there are: one more than the greatest id.
+    pub(super) fn objects(&self) -> usize {
+        self.arena.len()
     }
 
     pub(super) fn get(&self, id: Id) -> &Object {
@@ -145,9 +185,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Pickle, Error> {
         marks: Vec::new(),
         memo: HashMap::new(),
         copied: 0,
+        dangerous: BTreeSet::new(),
     };
     let root = machine.run()?;
-    Ok(Pickle { arena: machine.arena, root, len: machine.at })
+    Ok(Pickle { arena: machine.arena, root, len: machine.at, dangerous: machine.dangerous })
 }
 
 struct Machine<'a> {
@@ -160,6 +201,7 @@ struct Machine<'a> {
     memo: HashMap<u32, Id>,
     /// Items copied from one object to another: the only work that is not paid for byte by byte.
     copied: usize,
+    dangerous: BTreeSet<String>,
 }
 
 type Result<T, E = Error> = std::result::Result<T, E>;
@@ -212,10 +254,30 @@ impl Machine<'_> {
                     let len = self.len4()?;
                     self.long(len)?;
                 }
-                // BINFLOAT
+                // INT, LONG: in text, and the truth values of protocol 0.
+                b'I' | b'L' => {
+                    let line = self.line()?;
+                    let object = match line.trim_end_matches('L') {
+                        "00" => Object::Bool(false),
+                        "01" => Object::Bool(true),
+                        digits => digits.parse().map_or(Object::Opaque, Object::Int),
+                    };
+                    self.push(object)?;
+                }
+                // FLOAT, BINFLOAT
+                b'F' => {
+                    self.line()?;
+                    self.push(Object::Opaque)?;
+                }
                 b'G' => {
                     self.take::<8>()?;
                     self.push(Object::Opaque)?;
+                }
+                // STRING, UNICODE
+                b'S' | b'V' => {
+                    let line = self.line()?;
+                    let text = if opcode == b'S' { line.trim_matches(['\'', '"']) } else { &line };
+                    self.push(Object::Str(text.to_owned()))?;
                 }
                 // SHORT_BINSTRING, BINSTRING: strings of Python 2; SHORT_BINUNICODE, BINUNICODE, BINUNICODE8
                 b'U' | 0x8c => {
@@ -290,7 +352,15 @@ impl Machine<'_> {
                     let items = self.pop_mark()?;
                     self.set_items(items)?;
                 }
-                // BINPUT, LONG_BINPUT, MEMOIZE, BINGET, LONG_BINGET
+                // PUT, BINPUT, LONG_BINPUT, MEMOIZE, GET, BINGET, LONG_BINGET
+                b'p' => {
+                    let index = self.index()?;
+                    self.remember(index)?;
+                }
+                b'g' => {
+                    let index = self.index()?;
+                    self.recall(index)?;
+                }
                 b'q' => {
                     let index = self.take::<1>()?[0].into();
                     self.remember(index)?;
@@ -330,19 +400,34 @@ impl Machine<'_> {
                     let (_kwargs, args, callee) = (self.pop()?, self.pop()?, self.pop()?);
                     self.call(callee, args)?;
                 }
-                b'b' => {
+                // INST, OBJ: how Python 2 made objects of its first kind of classes.
+                b'i' => {
+                    let (module, name) = (self.line()?, self.line()?);
+                    self.global(&module, &name)?;
                     self.pop()?;
-                    // Attributes of a dictionary (`_metadata`) or of something opaque: not needed.
+                    self.pop_mark()?;
+                    self.push(Object::Instance(Box::default()))?;
+                }
+                b'o' => {
+                    self.pop_mark()?;
+                    self.push(Object::Instance(Box::default()))?;
+                }
+                b'b' => {
+                    let state = self.pop()?;
                     let top = self.top()?;
-                    if !matches!(self.get(top), Object::Dict(_) | Object::Opaque | Object::Tensor(_)) {
-                        return refuse("the pickle sets attributes of an object that has none");
+                    // Attributes of a dictionary (`_metadata`) or of a tensor are not needed.
+                    if let Object::Instance(instance) = &mut self.arena[top as usize] {
+                        instance.state.push(state);
                     }
                 }
-                // BINPERSID
+                // PERSID, BINPERSID
+                b'P' => {
+                    self.line()?;
+                    self.push(Object::Opaque)?;
+                }
                 b'Q' => {
                     let id = self.pop()?;
-                    let storage = self.storage(id)?;
-                    self.push(Object::Storage(Box::new(storage)))?;
+                    self.persistent(id)?;
                 }
                 _ => return refuse(format!("pickle opcode {opcode:#04x} is not understood")),
             }
@@ -381,6 +466,13 @@ impl Machine<'_> {
         let len = rest.iter().position(|&b| b == b'\n').ok_or(Error::Truncated)?;
         self.at += len + 1;
         Ok(String::from_utf8_lossy(&rest[..len]).into_owned())
+    }
+
+    /// A place in the memo, in text.
+    fn index(&mut self) -> Result<u32> {
+        self.line()?
+            .parse()
+            .or_else(|_| refuse("the pickle refers to an object by something other than a number"))
     }
 
     fn string(&mut self, len: u64) -> Result<()> {
@@ -467,10 +559,9 @@ impl Machine<'_> {
 
     fn append(&mut self, items: Vec<Id>) -> Result<()> {
         let list = self.top()?;
-        match &mut self.arena[list as usize] {
-            Object::List(list) => list.extend(items),
-            Object::Opaque => {}
-            _ => return refuse("the pickle appends to something other than a list"),
+        // What takes items without being a list is of no interest.
+        if let Object::List(list) = &mut self.arena[list as usize] {
+            list.extend(items);
         }
         Ok(())
     }
@@ -481,45 +572,63 @@ impl Machine<'_> {
         if !rest.is_empty() {
             return refuse("the pickle sets a key without a value");
         }
+        let pairs = pairs.iter().map(|&[key, value]| (key, value));
         match &mut self.arena[dict as usize] {
-            Object::Dict(dict) => dict.extend(pairs.iter().map(|&[key, value]| (key, value))),
-            Object::Opaque => {}
-            _ => return refuse("the pickle sets items of something other than a dictionary"),
+            Object::Dict(dict) => dict.extend(pairs),
+            Object::Instance(instance) => instance.items.extend(pairs),
+            _ => {}
         }
         Ok(())
     }
 
     fn global(&mut self, module: &str, name: &str) -> Result<()> {
         if module.len() + name.len() > MAX_NAME {
-            return refuse("the name of a class is too long");
+            return self.push(Object::Opaque);
         }
-        self.push(Object::Global(format!("{module}.{name}")))
+        let name = format!("{module}.{name}");
+        if DANGEROUS.iter().any(|bad| name.starts_with(bad)) && self.dangerous.len() < MAX_WARNINGS {
+            self.dangerous.insert(name.clone());
+        }
+        self.push(Object::Global(name))
     }
 
-    /// What stands in for calling `callee(*args)`.
+    /// What stands in for calling `callee(*args)`. Nothing is called.
     fn call(&mut self, callee: Id, args: Id) -> Result<()> {
-        let Object::Global(name) = self.get(callee) else {
-            return refuse("the pickle calls something other than a named function");
-        };
-        let Object::Tuple(args) = self.get(args) else {
-            return refuse(format!("the pickle calls {} with something other than a tuple", quoted(name)));
+        let (Object::Global(name), Object::Tuple(args)) = (self.get(callee), self.get(args)) else {
+            // Python may have got the function from an object; what it would do is no more known than before.
+            return self.push(Object::Instance(Box::default()));
         };
         let object = match name.as_str() {
-            "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2" => self.tensor(args, None)?,
-            "torch._utils._rebuild_tensor_v3" => {
-                let dtype = match args.get(6).map(|&id| self.get(id)) {
-                    Some(Object::Global(name)) => dtype_by_name(name)?,
-                    _ => return refuse("a tensor without element type"),
-                };
-                self.tensor(args, Some(dtype))?
+            "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2" => {
+                self.tensor(args, None).unwrap_or_else(Object::Unreadable)
             }
-            "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state" => {
+            "torch._utils._rebuild_tensor_v3" => {
+                let element = match args.get(6).map(|&id| self.get(id)) {
+                    Some(Object::Global(name)) => element(name),
+                    _ => Element::Untyped,
+                };
+                self.tensor(args, Some(element)).unwrap_or_else(Object::Unreadable)
+            }
+            "torch._utils._rebuild_parameter"
+            | "torch._utils._rebuild_parameter_with_state"
+            | "torch._utils._rebuild_device_tensor_from_cpu_tensor" => {
                 // A parameter is its tensor.
                 let Some(&tensor) = args.first() else {
                     return refuse("a parameter without a tensor");
                 };
                 self.stack.push(tensor);
                 return Ok(());
+            }
+            "torch._tensor._rebuild_from_type_v2" => {
+                // A tensor of a subclass: the function that makes the tensor, the class, the arguments, attributes.
+                let &[function, _class, args, ..] = &args[..] else {
+                    return self.push(Object::Instance(Box::default()));
+                };
+                // One of these inside of another would be no tensor, and a loop.
+                return match self.get(function) {
+                    Object::Global(inner) if inner != name => self.call(function, args),
+                    _ => self.push(Object::Opaque),
+                };
             }
             "collections.OrderedDict" => {
                 let dict = self.ordered_dict(args)?;
@@ -529,17 +638,18 @@ impl Machine<'_> {
                 }
                 Object::Dict(dict)
             }
-            "torch._utils._rebuild_qtensor" => {
-                return refuse("quantised tensors are not supported: save the float model's state_dict()");
+            "collections.defaultdict" => Object::Dict(Vec::new()),
+            "torch._utils._rebuild_qtensor" => Object::Unreadable(QUANTISED.into()),
+            "torch._utils._rebuild_sparse_tensor" | "torch._utils._rebuild_sparse_csr_tensor" => {
+                Object::Unreadable("it is sparse, which is not supported".into())
             }
-            name if INERT.contains(&name) => Object::Opaque,
-            name => {
-                return refuse(format!(
-                    "the pickle asks to run {}, which is refused: only tensors and dictionaries are read \
-                     (save a model's state_dict(), not the model)",
-                    quoted(name)
-                ));
+            "torch._utils._rebuild_meta_tensor_no_storage" => {
+                Object::Unreadable("it was saved without values (device \"meta\")".into())
             }
+            "torch._utils._rebuild_nested_tensor" | "torch._utils._rebuild_wrapper_subclass" => {
+                Object::Unreadable("it is a tensor of a kind that is not supported".into())
+            }
+            _ => Object::Instance(Box::default()),
         };
         self.push(object)
     }
@@ -557,60 +667,56 @@ impl Machine<'_> {
         items.iter().map(pair).collect()
     }
 
-    /// `(storage, offset, shape, strides, ...)`
-    fn tensor(&self, args: &[Id], dtype: Option<DType>) -> Result<Object> {
+    /// `(storage, offset, shape, strides, ...)`, or what is wrong with it.
+    fn tensor(&self, args: &[Id], element: Option<Element>) -> Result<Object, String> {
         let [storage, offset, shape, strides, rest @ ..] = args else {
-            return refuse("a tensor is built from too few arguments");
+            return Err("it is built from too few arguments".into());
         };
         // The last of seven (v2) or eight (v3) arguments tells of lazily conjugated or negated values.
-        let lazy = rest.get(if dtype.is_some() { 3 } else { 2 }).map(|&id| self.get(id));
+        let lazy = rest.get(if element.is_some() { 3 } else { 2 }).map(|&id| self.get(id));
         if matches!(lazy, Some(Object::Dict(entries)) if !entries.is_empty()) {
-            return refuse("a tensor with lazy conjugation or negation is not supported");
+            return Err("its values are lazily conjugated or negated, which is not supported".into());
         }
         let Object::Storage(declared) = self.get(*storage) else {
-            return refuse("a tensor is built from something other than a storage");
+            return Err("it is built from something other than a storage".into());
         };
-        let Some(dtype) = dtype.or(declared.dtype) else {
-            return refuse("a tensor without element type");
+        let dtype = match element.as_ref().unwrap_or(&declared.element) {
+            &Element::Known(dtype) => dtype,
+            Element::Untyped => return Err("it has no element type".into()),
+            Element::Other(_, name) if name.starts_with("torch.Q") => return Err(QUANTISED.into()),
+            Element::Other(_, name) => {
+                return Err(format!("its elements, {}, are not supported", quoted(name)));
+            }
         };
         let numbers = |id: &Id| match self.get(*id) {
-            Object::Tuple(items) | Object::List(items) if items.len() <= MAX_DIMENSIONS => {
-                items.iter().map(|&id| Ok(self.non_negative(id)? as usize)).collect::<Result<Vec<_>>>()
-            }
-            _ => refuse("a tensor's shape or strides are not a short tuple"),
+            Object::Tuple(items) | Object::List(items) if items.len() <= MAX_DIMENSIONS => items
+                .iter()
+                .map(|&id| Ok(self.non_negative(id)? as usize))
+                .collect::<Result<Vec<_>, String>>(),
+            _ => Err("its shape or strides are not a short tuple".into()),
         };
-        let tensor = Tensor {
-            storage: *storage,
-            dtype,
-            offset: self.non_negative(*offset)?,
-            shape: numbers(shape)?,
-            strides: numbers(strides)?,
-        };
-        if tensor.shape.len() != tensor.strides.len() {
-            return refuse(format!(
-                "a tensor has {} dimensions and {} strides",
-                tensor.shape.len(),
-                tensor.strides.len()
-            ));
+        let (shape, strides) = (numbers(shape)?, numbers(strides)?);
+        if shape.len() != strides.len() {
+            return Err(format!("it has {} dimensions and {} strides", shape.len(), strides.len()));
         }
-        Ok(Object::Tensor(Box::new(tensor)))
+        let offset = self.non_negative(*offset)?;
+        Ok(Object::Tensor(Box::new(Tensor { storage: *storage, dtype, offset, shape, strides })))
     }
 
-    fn non_negative(&self, id: Id) -> Result<u64> {
+    fn non_negative(&self, id: Id) -> Result<u64, String> {
         match self.get(id) {
             // What fits 63 bits may still be too much for a 32-bit machine.
             &Object::Int(value) if usize::try_from(value).is_ok() => Ok(value as u64),
-            _ => refuse("a size or an offset is not a non-negative integer"),
+            _ => Err("a size or an offset is not a non-negative integer".into()),
         }
     }
 
-    /// `("storage", class, key, location, elements[, view])`
-    fn storage(&self, id: Id) -> Result<Storage> {
-        let Object::Tuple(fields) = self.get(id) else {
-            return refuse("a storage is named by something other than a tuple");
-        };
-        let fields: Vec<&Object> = fields.iter().map(|&id| self.get(id)).collect();
-        match fields[..] {
+    /// `("storage", class, key, location, elements[, view])`, or `("module", class, file, source)` where a whole
+    /// module was saved before PyTorch 1.6.
+    fn persistent(&mut self, id: Id) -> Result<()> {
+        let Object::Tuple(fields) = self.get(id) else { return self.push(Object::Opaque) };
+        let objects: Vec<&Object> = fields.iter().take(8).map(|&id| self.get(id)).collect();
+        let storage = match objects[..] {
             [
                 Object::Str(tag),
                 Object::Global(class),
@@ -619,30 +725,33 @@ impl Machine<'_> {
                 Object::Int(elements),
                 ref view @ ..,
             ] if tag == "storage" && key.len() <= MAX_NAME => {
-                let dtype = match class.as_str() {
-                    "torch.storage.UntypedStorage" | "torch.UntypedStorage" => None,
-                    class => Some(dtype_by_name(class)?),
-                };
                 let skip = match view.first() {
-                    Some(Object::Tuple(view)) if view.len() == 3 => self.non_negative(view[1])?,
-                    _ => 0,
+                    Some(Object::Tuple(view)) if view.len() == 3 => self.non_negative(view[1]).ok(),
+                    _ => Some(0),
                 };
-                let Ok(elements) = u64::try_from(*elements) else {
+                let (Ok(elements), Some(skip)) = (u64::try_from(*elements), skip) else {
                     return refuse("a storage of negative size");
                 };
-                Ok(Storage { key: key.clone(), dtype, elements, skip })
+                Storage { key: key.clone(), element: element(class), elements, skip }
             }
-            [Object::Str(tag), ..] if tag == "module" => {
-                refuse("the file holds a whole model with its code: save its state_dict() instead")
+            [Object::Str(tag), Object::Global(_), ..] if tag == "module" => {
+                let class = fields[1];
+                self.stack.push(class);
+                return Ok(());
             }
-            _ => refuse("a storage is not described as PyTorch does"),
-        }
+            _ => return self.push(Object::Opaque),
+        };
+        self.push(Object::Storage(Box::new(storage)))
     }
 }
 
-/// Element type of `torch.FloatStorage` or `torch.float32`.
-fn dtype_by_name(name: &str) -> Result<DType> {
-    Ok(match name {
+const QUANTISED: &str = "it is quantised, which is not supported: save the float model's state_dict()";
+
+/// What `torch.FloatStorage` or `torch.float32` stands for.
+fn element(name: &str) -> Element {
+    let other = |size| Element::Other(Some(size), name.to_owned());
+    Element::Known(match name {
+        "torch.storage.UntypedStorage" | "torch.UntypedStorage" => return Element::Untyped,
         "torch.DoubleStorage" | "torch.float64" => DType::F64,
         "torch.FloatStorage" | "torch.float32" => DType::F32,
         "torch.HalfStorage" | "torch.float16" => DType::F16,
@@ -656,9 +765,13 @@ fn dtype_by_name(name: &str) -> Result<DType> {
         "torch.uint64" => DType::U64,
         "torch.uint32" => DType::U32,
         "torch.uint16" => DType::U16,
-        "torch.QInt8Storage" | "torch.QUInt8Storage" | "torch.QInt32Storage" => {
-            return refuse("quantised tensors are not supported: save the float model's state_dict()");
+        "torch.QInt8Storage" | "torch.QUInt8Storage" | "torch.QUInt4x2Storage" | "torch.QUInt2x4Storage" => {
+            return other(1);
         }
-        other => return refuse(format!("storage of type {} is not supported", quoted(other))),
+        "torch.QInt32Storage" => return other(4),
+        "torch.ComplexFloatStorage" | "torch.complex64" => return other(8),
+        "torch.ComplexDoubleStorage" | "torch.complex128" => return other(16),
+        name if name.starts_with("torch.float8") => return other(1),
+        _ => return Element::Other(None, name.to_owned()),
     })
 }

@@ -1,6 +1,7 @@
 //! `shufflenet classify`: what is in a photo.
 
 use crate::failure::{Failure, Output, Result, printable, say};
+use crate::options::WeightsArgs;
 use crate::table::Columns;
 use crate::{Context, checkpoint, threads};
 use model::preprocess::{Picture, PictureError, Recipe};
@@ -27,9 +28,8 @@ pub(crate) struct Args {
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
 
-    /// Checkpoint: PyTorch's .pth, .safetensors, or HDF5 from Keras 2; wiring, width and classes are recognised
-    #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
+    #[command(flatten)]
+    weights: WeightsArgs,
 
     /// Names of the classes, one per line [default: ImageNet's, where there are 1000 classes]
     #[arg(long, value_name = "FILE")]
@@ -115,7 +115,7 @@ fn probabilities(
     let input = recipe.apply(&Picture::open(path)?);
     let mut logits = vec![0.0; network.config().classes];
     network.run(parallel, Images::nchw(&input, 1, recipe.crop, recipe.crop), workspace, &mut logits);
-    kernels::softmax(&mut logits);
+    model::probabilities(&mut logits);
     Ok(logits)
 }
 
