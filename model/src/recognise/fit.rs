@@ -101,22 +101,23 @@ pub(super) struct Members<'a> {
     pub(super) wiring: Wiring,
     pub(super) prefix: &'a str,
     pub(super) by_name: HashMap<String, usize>,
+    /// Of a Keras model that was made twice in a session: the number behind the name of every layer, as `_1`.
+    number: String,
 }
 
 impl Members<'_> {
     /// The tensor that a wiring calls `name`.
     fn get(&self, name: &str) -> Option<usize> {
         let simple = simplify(name);
-        if let Some(&at) = self.by_name.get(&simple) {
-            return Some(at);
-        }
         let (layer, variable) = simple.rsplit_once('.')?;
-        if self.wiring.is_tensorflow() {
-            // A model that was made twice in a session.
-            return (1..10).find_map(|n| self.by_name.get(&format!("{layer}_{n}.{variable}")).copied());
+        let by_name = |name: &str| self.by_name.get(name).copied();
+        if !self.number.is_empty() {
+            return by_name(&format!("{layer}{}.{variable}", self.number));
         }
-        // PyTorch's fuse_modules puts a convolution and its activation into one more module.
-        self.by_name.get(&format!("{layer}.0.{variable}")).copied()
+        by_name(&simple).or_else(|| {
+            // PyTorch's fuse_modules puts a convolution and its activation into one more module.
+            if self.wiring.is_tensorflow() { None } else { by_name(&format!("{layer}.0.{variable}")) }
+        })
     }
 
     fn shape(&self, name: &str) -> Option<&[usize]> {
@@ -174,7 +175,8 @@ pub(super) fn measure(
     by_name: HashMap<String, usize>,
     prefixes: &[String],
 ) -> Result<Fit, Misfit> {
-    let members = Members { weights, entries, wiring, prefix, by_name };
+    let number = number(wiring, &by_name);
+    let members = Members { weights, entries, wiring, prefix, by_name, number };
     let mut config = describe(&members)?;
     let mut sites = Vec::new();
     Network::each_site(&config, |site, shape| {
@@ -184,22 +186,26 @@ pub(super) fn measure(
     })?;
     let normalised = ["moving_variance", "running_var"];
     let any_batch_norm = members.by_name.keys().any(|name| normalised.contains(&last(name)));
-    let mut used = Used { places: HashMap::new(), tensors: HashSet::new(), notes: Vec::new() };
-    let mut why = None;
-    let mut wanted = 0;
-    for (site, shape) in sites {
-        let names = wiring.names(site);
-        wanted += names.all().count();
-        if let Err(error) = used.site(&members, &names, &shape.stored(wiring), shape.oc, any_batch_norm) {
-            why.get_or_insert(error);
+    let mut used = Used { places: HashMap::new(), tensors: HashSet::new(), plain_norms: Vec::new() };
+    let misfit = |why: Error| {
+        // How much of it is there, whatever else is wrong.
+        let (mut fit, mut wanted) = (0, 0);
+        for (site, shape) in &sites {
+            let names = wiring.names(*site);
+            for name in names.all() {
+                let stored = if *name == names.weights { shape.stored(wiring) } else { vec![shape.oc] };
+                wanted += 1;
+                fit += usize::from(matches!(members.tensor(name, &stored), Ok(Some(_))));
+            }
         }
-    }
-    if let Some(why) = why {
-        return Err(Misfit { fit: Some((used.tensors.len(), wanted)), why });
+        Misfit { fit: Some((fit, wanted)), why }
+    };
+    for (site, shape) in &sites {
+        let names = wiring.names(*site);
+        used.site(&members, &names, &shape.stored(wiring), shape.oc, any_batch_norm).map_err(misfit)?;
     }
     let of_body = used.tensors.clone();
-    let found = head::find(&members, &of_body, prefixes, config.stage_channels[4])
-        .map_err(|why| Misfit { fit: Some((used.tensors.len(), wanted)), why })?;
+    let found = head::find(&members, &of_body, prefixes, config.stage_channels[4]).map_err(misfit)?;
     let mut notes = Vec::new();
     match &found {
         None => notes
@@ -213,9 +219,14 @@ pub(super) fn measure(
             }
         }
     }
-    notes.append(&mut used.notes);
-    let strangers = strangers(&members, &used.tensors, found.as_ref(), &config)
-        .map_err(|why| Misfit { fit: Some((used.tensors.len(), wanted)), why })?;
+    if let Some(&first) = used.plain_norms.first() {
+        notes.push(format!(
+            "{} batch normalisations have no scale or no shift, which were taken as 1 and 0; the first has the mean {}",
+            used.plain_norms.len(),
+            quoted(&entries[first].name)
+        ));
+    }
+    let strangers = strangers(&members, &used.tensors, found.as_ref(), &config).map_err(misfit)?;
     let mut all: HashSet<usize> = members.by_name.values().copied().collect();
     all.extend(&used.tensors);
     let extras = extras(&members, &used.places);
@@ -223,12 +234,26 @@ pub(super) fn measure(
     Ok(Fit { config, places, extras, members: all, strangers, notes })
 }
 
+/// What Keras puts behind the name of every layer where a model of that name was there before. Layers have numbers of
+/// their own, so that only the first one tells.
+fn number(wiring: Wiring, by_name: &HashMap<String, usize>) -> String {
+    if !wiring.is_tensorflow() || by_name.contains_key("conv1.kernel") {
+        return String::new();
+    }
+    let numbers = (1..100).map(|number| format!("_{number}"));
+    numbers
+        .into_iter()
+        .find(|number| by_name.contains_key(&format!("conv1{number}.kernel")))
+        .unwrap_or_default()
+}
+
 /// What has been found of a network.
 struct Used {
     places: HashMap<String, Place>,
     /// The tensors of the checkpoint that are a part of it.
     tensors: HashSet<usize>,
-    notes: Vec<String>,
+    /// The means of batch normalisations without a scale or a shift.
+    plain_norms: Vec<usize>,
 }
 
 impl Used {
@@ -284,12 +309,12 @@ impl Used {
                 // PyTorch's normalisation has both or none, Keras's may lack either.
                 None if names.bias.is_some() || (found[0].is_none() && found[1].is_none()) => {
                     self.places.insert(name.clone(), Place::number(neutral, oc));
-                    let layer = parent(name);
-                    self.notes
-                        .push(format!("the batch normalisation {} does not scale or shift", quoted(layer)));
                 }
                 None => return Err(members.missing(name, &[oc])),
             }
+        }
+        if found[0].is_none() || found[1].is_none() {
+            self.plain_norms.push(at_mean);
         }
         let epsilon = members.weights.epsilon(&members.entries[at_variance].name);
         self.places.get_mut(gamma).expect("just put there").epsilon = epsilon;

@@ -18,9 +18,9 @@ pub(super) fn name(source: &Source) -> Option<(&'static str, &'static str)> {
     Some(if head.is_empty() {
         ("an empty file", "was the download cut off?")
     } else if begins(b"version https://git-lfs") {
-        ("a git-LFS pointer, which stands for the file", "`git lfs pull` fetches the file itself")
+        ("a git-LFS pointer", "`git lfs pull` fetches the file that it stands for")
     } else if tagged(&["<!doctype html", "<html", "<head"]) {
-        ("an HTML page, perhaps in place of a download", "download the file itself")
+        ("an HTML page", "download the file itself, not the page that offers it")
     } else if begins(b"\x1f\x8b") {
         ("a gzip archive", "unpack it first (gunzip, or tar xzf)")
     } else if start(source, 257, 5) == b"ustar" || has_old_tar_header(&head) {
@@ -52,8 +52,6 @@ pub(super) fn name(source: &Source) -> Option<(&'static str, &'static str)> {
         ("the index of a checkpoint in several files", "give the .safetensors file that it names")
     } else if tagged(&["{", "["]) {
         ("a JSON file", save)
-    } else if begins(b"\x80") {
-        ("a pickle of something else than torch.save writes", save)
     } else {
         return None;
     })
@@ -61,7 +59,7 @@ pub(super) fn name(source: &Source) -> Option<(&'static str, &'static str)> {
 
 /// What a zip archive without weights is, by the names of its entries.
 pub(super) fn name_zip<'a>(names: impl Iterator<Item = &'a str>) -> (&'static str, &'static str) {
-    let unpack = ("a zip archive with a checkpoint in it", "unpack it first");
+    let unpack = ("a zip archive with files in it", "unpack it first");
     for name in names {
         let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
         if ends(&[".npy"]) {

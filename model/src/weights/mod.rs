@@ -104,7 +104,7 @@ impl fmt::Display for WeightsError {
                 ];
                 write!(f, "not a checkpoint in a known format ({})", known.concat())
             }
-            Self::Foreign { what, advice } => write!(f, "no checkpoint but {what}: {advice}"),
+            Self::Foreign { what, advice } => write!(f, "{what} and not a checkpoint: {advice}"),
             Self::Invalid { format, reason } => write!(f, "bad {format} file: {reason}"),
             Self::NoSuchTensor(name) => write!(f, "the checkpoint has no tensor {}", quoted(name)),
             Self::NotFloat { name, dtype } => {
@@ -144,6 +144,8 @@ pub enum Format {
     TorchScript,
     /// `torch.save` before PyTorch 1.6: a sequence of pickles.
     TorchLegacy,
+    /// A pickle with tensors or NumPy's arrays in it.
+    Pickle,
     /// Tensors in HDF5, as Keras writes them.
     KerasHdf5,
     /// Keras 3's zip archive of a description and HDF5.
@@ -157,6 +159,7 @@ impl fmt::Display for Format {
             Self::TorchZip => "PyTorch",
             Self::TorchScript => "TorchScript",
             Self::TorchLegacy => "PyTorch (legacy)",
+            Self::Pickle => "pickle",
             Self::KerasHdf5 => "HDF5",
             Self::KerasZip => "Keras",
         })
@@ -223,6 +226,8 @@ impl Checkpoint {
             [b'P', b'K', 3 | 5 | 6, ..] => read_zip(&source)?,
             #[cfg(feature = "torch")]
             head if torch::is_legacy(head) => (Format::TorchLegacy, torch::read_legacy(&source)),
+            #[cfg(feature = "torch")]
+            head if torch::is_pickle(head) => (Format::Pickle, torch::read_pickle(&source)),
             #[cfg(feature = "hdf5")]
             _ if hdf5::starts(&source).is_some() => (Format::KerasHdf5, hdf5::read(&source, None)),
             [_, _, _, _, _, _, _, _, b'{' | b' ', ..] => (Format::Safetensors, safetensors::read(&source)),

@@ -61,7 +61,7 @@ impl Walk<'_> {
     fn meet(&mut self, id: Id, name: String, steps: usize, state: bool) -> Result<(), String> {
         let object = self.pickle.get(id);
         match object {
-            Object::Tensor(_) | Object::Unreadable(_) => {
+            Object::Tensor(_) | Object::Array(_) | Object::Unreadable(_) => {
                 self.pay(2 * name.len())?;
                 // In Python, too, the later of two values under one key is the one that stays.
                 match self.places.get(&name) {
@@ -134,9 +134,9 @@ impl Walk<'_> {
 
     /// Whether an object is, or may contain, a tensor.
     fn matters(&self, id: Id) -> bool {
-        use Object::{Dict, Instance, List, Tensor, Tuple, Unreadable};
+        use Object::{Array, Dict, Instance, List, Tensor, Tuple, Unreadable};
         let object = self.pickle.get(id);
-        matches!(object, Dict(_) | Instance(_) | List(_) | Tensor(_) | Tuple(_) | Unreadable(_))
+        matches!(object, Array(_) | Dict(_) | Instance(_) | List(_) | Tensor(_) | Tuple(_) | Unreadable(_))
     }
 
     fn pay(&mut self, bytes: usize) -> Result<(), String> {

@@ -6,9 +6,10 @@
 //! and attributes that it was given. Objects live in an arena and refer to each other by index, so that
 //! sharing and cycles cost nothing, nothing recurses, and memory grows by a constant per byte of pickle.
 
-use super::tensor::MAX_DIMENSIONS;
+use super::tensor::{MAX_DIMENSIONS, dense_strides};
 use super::{DType, quoted};
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 
 /// An object is an index into the arena.
 pub(super) type Id = u32;
@@ -35,8 +36,25 @@ pub(super) enum Object {
     /// A tensor of a kind that is not read, and why.
     Unreadable(String),
     Instance(Box<Instance>),
-    /// A value of no interest: floats, byte strings, sets.
+    /// A byte string: where it lies in the pickle.
+    Bytes(Range<usize>),
+    /// What NumPy's elements are: a type and whether its most significant byte comes first.
+    NumpyType(String, bool),
+    /// An array of NumPy, with its values in the pickle; none before they have come.
+    Array(Option<Box<Array>>),
+    /// A value of no interest: floats, sets, dates.
     Opaque,
+}
+
+/// An array of NumPy.
+pub(super) struct Array {
+    pub(super) dtype: DType,
+    pub(super) big_endian: bool,
+    pub(super) shape: Vec<usize>,
+    /// In elements.
+    pub(super) strides: Vec<usize>,
+    /// Its bytes within the pickle.
+    pub(super) bytes: Range<usize>,
 }
 
 /// What a call of an unknown function or class would have made.
@@ -48,9 +66,11 @@ pub(super) struct Instance {
     pub(super) state: Vec<Id>,
 }
 
-/// A flat array of elements, kept outside of the pickle under `key`.
+/// A flat array of elements, kept outside of the pickle under `key`, or within.
 pub(super) struct Storage {
     pub(super) key: String,
+    /// Where the elements lie in the pickle, if they do.
+    pub(super) within: Option<Range<usize>>,
     pub(super) element: Element,
     pub(super) elements: u64,
     /// Elements to skip in the storage: files of PyTorch before 0.4 have storages inside storages.
@@ -153,7 +173,7 @@ impl Pickle {
     /// All storages that the pickle mentions, by key.
     pub(super) fn storages(&self) -> HashMap<&str, &Storage> {
         let storages = self.arena.iter().filter_map(|object| match object {
-            Object::Storage(storage) => Some((storage.key.as_str(), &**storage)),
+            Object::Storage(storage) if storage.within.is_none() => Some((storage.key.as_str(), &**storage)),
             _ => None,
         });
         storages.collect()
@@ -177,6 +197,23 @@ impl Pickle {
 
 /// Reads the pickle at the start of `bytes`.
 pub(super) fn read(bytes: &[u8]) -> Result<Pickle, Error> {
+    read_within(bytes, false)
+}
+
+/// Reads the five pickles of a legacy container; the second number is where they end.
+pub(super) fn read_five(bytes: &[u8], within: bool) -> Result<([Pickle; 5], usize), Error> {
+    let mut at = 0;
+    let mut next = || {
+        let pickle = read_within(&bytes[at..], within)?;
+        at += pickle.len;
+        Ok(pickle)
+    };
+    let pickles = [next()?, next()?, next()?, next()?, next()?];
+    Ok((pickles, at))
+}
+
+/// `within` says that the pickle lies in another one.
+fn read_within(bytes: &[u8], within: bool) -> Result<Pickle, Error> {
     let mut machine = Machine {
         bytes,
         at: 0,
@@ -186,6 +223,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Pickle, Error> {
         memo: HashMap::new(),
         copied: 0,
         dangerous: BTreeSet::new(),
+        within,
+        read_within: 0,
     };
     let root = machine.run()?;
     Ok(Pickle { arena: machine.arena, root, len: machine.at, dangerous: machine.dangerous })
@@ -202,6 +241,10 @@ struct Machine<'a> {
     /// Items copied from one object to another: the only work that is not paid for byte by byte.
     copied: usize,
     dangerous: BTreeSet<String>,
+    /// Whether this pickle lies in another one; nothing is looked for in it then.
+    within: bool,
+    /// Bytes of pickles in this one that were read.
+    read_within: usize,
 }
 
 type Result<T, E = Error> = std::result::Result<T, E>;
@@ -279,14 +322,19 @@ impl Machine<'_> {
                     let text = if opcode == b'S' { line.trim_matches(['\'', '"']) } else { &line };
                     self.push(Object::Str(text.to_owned()))?;
                 }
-                // SHORT_BINSTRING, BINSTRING: strings of Python 2; SHORT_BINUNICODE, BINUNICODE, BINUNICODE8
+                // SHORT_BINSTRING: of Python 2; SHORT_BINUNICODE, BINUNICODE, BINUNICODE8; BINSTRING
                 b'U' | 0x8c => {
                     let len = self.len1()?;
                     self.string(len)?;
                 }
-                b'T' | b'X' => {
+                b'X' => {
                     let len = self.len4()?;
                     self.string(len)?;
+                }
+                // Python 2 knew no byte strings; one of this length is no name.
+                b'T' => {
+                    let len = self.len4()?;
+                    self.byte_string(len)?;
                 }
                 0x8d => {
                     let len = self.len8()?;
@@ -295,15 +343,15 @@ impl Machine<'_> {
                 // SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
                 b'C' => {
                     let len = self.len1()?;
-                    self.opaque_bytes(len)?;
+                    self.byte_string(len)?;
                 }
                 b'B' => {
                     let len = self.len4()?;
-                    self.opaque_bytes(len)?;
+                    self.byte_string(len)?;
                 }
                 0x8e | 0x96 => {
                     let len = self.len8()?;
-                    self.opaque_bytes(len)?;
+                    self.byte_string(len)?;
                 }
                 // EMPTY_TUPLE, TUPLE1, TUPLE2, TUPLE3, TUPLE
                 b')' => self.push(Object::Tuple(Vec::new()))?,
@@ -416,8 +464,11 @@ impl Machine<'_> {
                     let state = self.pop()?;
                     let top = self.top()?;
                     // Attributes of a dictionary (`_metadata`) or of a tensor are not needed.
-                    if let Object::Instance(instance) = &mut self.arena[top as usize] {
-                        instance.state.push(state);
+                    match &mut self.arena[top as usize] {
+                        Object::Instance(instance) => instance.state.push(state),
+                        Object::Array(None) => self.arena[top as usize] = self.array_state(state),
+                        Object::NumpyType(..) => self.set_byte_order(top, state),
+                        _ => {}
                     }
                 }
                 // PERSID, BINPERSID
@@ -480,9 +531,9 @@ impl Machine<'_> {
         self.push(Object::Str(string))
     }
 
-    fn opaque_bytes(&mut self, len: u64) -> Result<()> {
-        self.take_len(len)?;
-        self.push(Object::Opaque)
+    fn byte_string(&mut self, len: u64) -> Result<()> {
+        let len = self.take_len(len)?.len();
+        self.push(Object::Bytes(self.at - len..self.at))
     }
 
     fn long(&mut self, len: u64) -> Result<()> {
@@ -639,6 +690,26 @@ impl Machine<'_> {
                 Object::Dict(dict)
             }
             "collections.defaultdict" => Object::Dict(Vec::new()),
+            "torch.storage._load_from_bytes" if !self.within => {
+                let Some(&Object::Bytes(ref bytes)) = args.first().map(|&id| self.get(id)) else {
+                    return self.push(Object::Opaque);
+                };
+                let bytes = bytes.clone();
+                self.storage_within(bytes)?
+            }
+            "numpy.core.multiarray._reconstruct" | "numpy._core.multiarray._reconstruct" => {
+                Object::Array(None)
+            }
+            "numpy.core.numeric._frombuffer" | "numpy._core.numeric._frombuffer" => {
+                // (bytes, type, shape, order)
+                let &[bytes, dtype, shape, order] = &args[..] else { return self.push(Object::Opaque) };
+                let fortran = matches!(self.get(order), Object::Str(order) if order == "F");
+                self.array(shape, dtype, fortran, bytes)
+            }
+            "numpy.dtype" => match args.first().map(|&id| self.get(id)) {
+                Some(Object::Str(code)) if code.len() <= 8 => Object::NumpyType(code.clone(), false),
+                _ => Object::Opaque,
+            },
             "torch._utils._rebuild_qtensor" => Object::Unreadable(QUANTISED.into()),
             "torch._utils._rebuild_sparse_tensor" | "torch._utils._rebuild_sparse_csr_tensor" => {
                 Object::Unreadable("it is sparse, which is not supported".into())
@@ -652,6 +723,84 @@ impl Machine<'_> {
             _ => Object::Instance(Box::default()),
         };
         self.push(object)
+    }
+
+    /// The storage in a whole legacy container that lies in this pickle, as Python's own `pickle` stores it.
+    fn storage_within(&mut self, bytes: Range<usize>) -> Result<Object> {
+        // Each lies there once, unless somebody wants it to be read over and over.
+        self.read_within += bytes.len();
+        if self.read_within > self.bytes.len() {
+            return refuse("the pickle has one storage read over and over");
+        }
+        let start = bytes.start;
+        let whole = &self.bytes[bytes];
+        let Ok((pickles, end)) = read_five(whole, true) else { return Ok(Object::Opaque) };
+        let [.., object, _keys] = &pickles;
+        let Object::Storage(storage) = object.root() else { return Ok(Object::Opaque) };
+        let Element::Known(dtype) = storage.element else { return Ok(Object::Opaque) };
+        // The number of elements comes first.
+        let elements = whole.get(end..).and_then(|rest| rest.first_chunk()).map(|n| u64::from_le_bytes(*n));
+        let len = usize::try_from(storage.elements).ok().and_then(|n| n.checked_mul(dtype.size()));
+        let within = len.and_then(|len| Some(end + 8..(end + 8).checked_add(len)?));
+        match within.filter(|within| elements == Some(storage.elements) && within.end <= whole.len()) {
+            None => Ok(Object::Opaque),
+            Some(within) => Ok(Object::Storage(Box::new(Storage {
+                key: storage.key.clone(),
+                within: Some(start + within.start..start + within.end),
+                element: storage.element.clone(),
+                elements: storage.elements,
+                skip: 0,
+            }))),
+        }
+    }
+
+    /// `(version, shape, type, Fortran's order, bytes)`
+    fn array_state(&self, state: Id) -> Object {
+        match self.get(state) {
+            Object::Tuple(fields) => match fields[..] {
+                [_version, shape, dtype, fortran, bytes] => {
+                    let fortran = matches!(self.get(fortran), Object::Bool(true) | Object::Int(1));
+                    self.array(shape, dtype, fortran, bytes)
+                }
+                _ => Object::Opaque,
+            },
+            _ => Object::Opaque,
+        }
+    }
+
+    fn array(&self, shape: Id, dtype: Id, fortran: bool, bytes: Id) -> Object {
+        let unreadable = |reason: &str| Object::Unreadable(reason.to_owned());
+        let (Object::NumpyType(code, big_endian), Ok(shape)) = (self.get(dtype), self.numbers(shape)) else {
+            return Object::Opaque;
+        };
+        let Object::Bytes(bytes) = self.get(bytes) else {
+            return unreadable("its values were pickled as text (protocol 2 or before)");
+        };
+        let Some(dtype) = numpy_type(code) else {
+            return unreadable("it is an array of elements that are not supported");
+        };
+        let len = shape.iter().try_fold(dtype.size(), |product, &n| product.checked_mul(n));
+        if len != Some(bytes.len()) {
+            return unreadable("its shape does not fit its bytes");
+        }
+        let strides = if fortran {
+            let reversed: Vec<usize> = shape.iter().rev().copied().collect();
+            dense_strides(&reversed).into_iter().rev().collect()
+        } else {
+            dense_strides(&shape)
+        };
+        let array = Array { dtype, big_endian: *big_endian, shape, strides, bytes: bytes.clone() };
+        Object::Array(Some(Box::new(array)))
+    }
+
+    /// `(version, order of bytes, ...)`
+    fn set_byte_order(&mut self, dtype: Id, state: Id) {
+        let Object::Tuple(fields) = self.get(state) else { return };
+        let order = fields.get(1).map(|&id| self.get(id));
+        let big = matches!(order, Some(Object::Str(order)) if order == ">");
+        if let Object::NumpyType(_, big_endian) = &mut self.arena[dtype as usize] {
+            *big_endian = big;
+        }
     }
 
     /// `OrderedDict()` or, as Python 2 wrote it, `OrderedDict([[key, value], ...])`.
@@ -688,19 +837,22 @@ impl Machine<'_> {
                 return Err(format!("its elements, {}, are not supported", quoted(name)));
             }
         };
-        let numbers = |id: &Id| match self.get(*id) {
-            Object::Tuple(items) | Object::List(items) if items.len() <= MAX_DIMENSIONS => items
-                .iter()
-                .map(|&id| Ok(self.non_negative(id)? as usize))
-                .collect::<Result<Vec<_>, String>>(),
-            _ => Err("its shape or strides are not a short tuple".into()),
-        };
-        let (shape, strides) = (numbers(shape)?, numbers(strides)?);
+        let (shape, strides) = (self.numbers(*shape)?, self.numbers(*strides)?);
         if shape.len() != strides.len() {
             return Err(format!("it has {} dimensions and {} strides", shape.len(), strides.len()));
         }
         let offset = self.non_negative(*offset)?;
         Ok(Object::Tensor(Box::new(Tensor { storage: *storage, dtype, offset, shape, strides })))
+    }
+
+    /// A shape, or strides.
+    fn numbers(&self, id: Id) -> Result<Vec<usize>, String> {
+        match self.get(id) {
+            Object::Tuple(items) | Object::List(items) if items.len() <= MAX_DIMENSIONS => {
+                items.iter().map(|&id| Ok(self.non_negative(id)? as usize)).collect()
+            }
+            _ => Err("its shape or strides are not a short tuple".into()),
+        }
     }
 
     fn non_negative(&self, id: Id) -> Result<u64, String> {
@@ -732,7 +884,7 @@ impl Machine<'_> {
                 let (Ok(elements), Some(skip)) = (u64::try_from(*elements), skip) else {
                     return refuse("a storage of negative size");
                 };
-                Storage { key: key.clone(), element: element(class), elements, skip }
+                Storage { key: key.clone(), within: None, element: element(class), elements, skip }
             }
             [Object::Str(tag), Object::Global(_), ..] if tag == "module" => {
                 let class = fields[1];
@@ -773,5 +925,24 @@ fn element(name: &str) -> Element {
         "torch.ComplexDoubleStorage" | "torch.complex128" => return other(16),
         name if name.starts_with("torch.float8") => return other(1),
         _ => return Element::Other(None, name.to_owned()),
+    })
+}
+
+/// What NumPy calls `f4`.
+fn numpy_type(code: &str) -> Option<DType> {
+    Some(match code {
+        "f8" => DType::F64,
+        "f4" => DType::F32,
+        "f2" => DType::F16,
+        "i8" => DType::I64,
+        "i4" => DType::I32,
+        "i2" => DType::I16,
+        "i1" => DType::I8,
+        "u8" => DType::U64,
+        "u4" => DType::U32,
+        "u2" => DType::U16,
+        "u1" => DType::U8,
+        "b1" => DType::Bool,
+        _ => return None,
     })
 }

@@ -40,10 +40,11 @@ pub(super) fn read_zip(archive: &Archive) -> Result<Contents, String> {
     if range.end - range.start > MAX_PICKLE {
         return Err(format!("data.pkl has more than {MAX_PICKLE} bytes"));
     }
+    let start = range.start;
     let pickle = pickle::read(&bytes(&source, range)?).map_err(reason)?;
 
     let mut storages: HashMap<String, Result<Option<Place>, String>> = HashMap::new();
-    contents(&pickle, |key| {
+    contents(&pickle, (&source, start), |key| {
         let place = storages.entry(key.to_owned()).or_insert_with(|| find(&format!("data/{key}")));
         place.clone()
     })
@@ -52,9 +53,12 @@ pub(super) fn read_zip(archive: &Archive) -> Result<Contents, String> {
 /// The magic number 0x1950a86a20f9469cfc6c as protocols 2 and up write it.
 const LEGACY_MAGIC: [u8; 12] = [0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
-/// Whether a file that starts with `head` is a legacy container.
+/// Whether a file that starts with `head` is a legacy container: its first pickle is the magic number and nothing else.
 pub(super) fn is_legacy(head: &[u8]) -> bool {
-    head.first() == Some(&0x80) && head.windows(LEGACY_MAGIC.len()).any(|window| window == LEGACY_MAGIC)
+    let [0x80, _protocol, rest @ ..] = head else { return false };
+    // From protocol 4 on a frame comes first, with its length.
+    let framed = rest.strip_prefix(b"\x95").and_then(|rest| rest.get(8..));
+    framed.unwrap_or(rest).starts_with(&LEGACY_MAGIC)
 }
 
 /// Reads the directory of a legacy container.
@@ -63,8 +67,8 @@ pub(super) fn read_legacy(source: &Arc<Source>) -> Result<Contents, String> {
     let mut window = 128 << 10;
     let (pickles, mut at) = loop {
         let head = bytes(source, 0..source.len().min(window))?;
-        match five_pickles(&head) {
-            Ok(found) => break found,
+        match pickle::read_five(&head, false) {
+            Ok((pickles, end)) => break (pickles, end as u64),
             Err(Error::Truncated) if (head.len() as u64) < source.len() && window < MAX_PICKLE => window *= 4,
             Err(e) => return Err(reason(e)),
         }
@@ -115,18 +119,27 @@ pub(super) fn read_legacy(source: &Arc<Source>) -> Result<Contents, String> {
         storages.insert(key, at + 8..end);
         at = end;
     }
-    contents(object, |key| Ok(storages.get(key).map(|range| (source.clone(), range.clone()))))
+    let start = pickles[..3].iter().map(|pickle| pickle.len as u64).sum();
+    contents(object, (source, start), |key| {
+        Ok(storages.get(key).map(|range| (source.clone(), range.clone())))
+    })
 }
 
-fn five_pickles(bytes: &[u8]) -> Result<([Pickle; 5], u64), Error> {
-    let mut at = 0;
-    let mut next = || {
-        let pickle = pickle::read(&bytes[at..])?;
-        at += pickle.len;
-        Ok(pickle)
-    };
-    let pickles = [next()?, next()?, next()?, next()?, next()?];
-    Ok((pickles, at as u64))
+/// Longest pickle of another kind, which may have the values in it.
+const MAX_PLAIN: u64 = 1 << 28;
+
+/// Whether a file that starts with `head` is a pickle of a protocol that starts with its number.
+pub(super) fn is_pickle(head: &[u8]) -> bool {
+    matches!(head, [0x80, 2..=5, ..])
+}
+
+/// Reads what Python's own `pickle` made of a dictionary of tensors or arrays: the values lie in the pickle.
+pub(super) fn read_pickle(source: &Arc<Source>) -> Result<Contents, String> {
+    if source.len() > MAX_PLAIN {
+        return Err(format!("it has more than {MAX_PLAIN} bytes"));
+    }
+    let pickle = pickle::read(&bytes(source, 0..source.len())?).map_err(reason)?;
+    contents(&pickle, (source, 0), |_| Ok(None))
 }
 
 fn bytes(source: &Source, range: Range<u64>) -> Result<Vec<u8>, String> {
@@ -140,9 +153,11 @@ fn reason(error: Error) -> String {
     }
 }
 
-/// Every tensor of the pickle under its name. `storage` finds the bytes of a storage by its key.
+/// Every tensor of the pickle under its name. The pickle lies at `own`; `storage` finds the bytes of a storage by its
+/// key.
 fn contents(
     pickle: &Pickle,
+    own: (&Arc<Source>, u64),
     mut storage: impl FnMut(&str) -> Result<Option<Place>, String>,
 ) -> Result<Contents, String> {
     let found = names::tensors(pickle)?;
@@ -152,7 +167,19 @@ fn contents(
     let mut placed: HashMap<Id, Result<Arc<Tensor>, Arc<str>>> = HashMap::new();
     let tensors = found.into_iter().map(|(name, id)| {
         let place_one = || match pickle.get(id) {
-            Object::Tensor(tensor) => place(pickle, tensor, &mut storage).map(Arc::new).map_err(Arc::from),
+            Object::Tensor(tensor) => {
+                place(pickle, tensor, own, &mut storage).map(Arc::new).map_err(Arc::from)
+            }
+            Object::Array(Some(array)) => Ok(Arc::new(Tensor {
+                dtype: array.dtype,
+                shape: array.shape.clone(),
+                big_endian: array.big_endian,
+                store: Store::Strided {
+                    source: own.0.clone(),
+                    offset: own.1 + array.bytes.start as u64,
+                    strides: array.strides.clone(),
+                },
+            })),
             Object::Unreadable(reason) => Err(Arc::from(reason.as_str())),
             _ => Err(Arc::from("it is no tensor")),
         };
@@ -173,11 +200,16 @@ fn contents(
 fn place(
     pickle: &Pickle,
     tensor: &pickle::Tensor,
+    own: (&Arc<Source>, u64),
     find: &mut impl FnMut(&str) -> Result<Option<Place>, String>,
 ) -> Result<Tensor, String> {
     let storage = pickle.storage_of(tensor);
-    let (source, range) = find(&storage.key)?
-        .ok_or_else(|| format!("its storage {} is not in the file", quoted(&storage.key)))?;
+    let found = match &storage.within {
+        Some(within) => Some((own.0.clone(), own.1 + within.start as u64..own.1 + within.end as u64)),
+        None => find(&storage.key)?,
+    };
+    let absent = || format!("its storage {} is not in the file", quoted(&storage.key));
+    let (source, range) = found.ok_or_else(absent)?;
     let size = tensor.dtype.size() as u64;
     let skipped = tensor.offset.checked_add(storage.skip);
     // One past the last element, in bytes.
