@@ -186,7 +186,9 @@ impl Conv {
                 Some([vector(gamma)?, vector(beta)?, vector(mean)?, vector(variance)?])
             }
         };
-        let bias = names.bias.as_ref().map(vector).transpose()?;
+        let head_bias = wiring.head_bias().to_owned();
+        let has_bias = matches!(site, Site::Fc) && weights.shape(&head_bias).is_some();
+        let bias = names.bias.as_ref().or(has_bias.then_some(&head_bias)).map(vector).transpose()?;
         let eps =
             names.batch_norm.as_ref().and_then(|[gamma, ..]| weights.epsilon(gamma)).unwrap_or(names.eps);
         Ok(Self { weights: values, bias, statistics, eps })

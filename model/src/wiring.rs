@@ -66,6 +66,16 @@ impl Wiring {
         self == Self::Keras
     }
 
+    /// What the bias of the last layer is called. The authors' own network has none, but one with another last layer may
+    /// have.
+    pub(crate) const fn head_bias(self) -> &'static str {
+        match self {
+            Self::Torchvision => "fc.bias",
+            Self::Megvii => "classifier.0.bias",
+            Self::Keras => "fc/bias:0",
+        }
+    }
+
     /// What the tensors of one convolution are called.
     pub(crate) fn names(self, site: Site) -> Names {
         match self {
@@ -97,7 +107,7 @@ impl Wiring {
                     (format!("features.{index}.branch_{branch}"), at)
                 }
                 Site::Conv5 => ("conv_last".into(), 0),
-                Site::Fc => return Names::plain("classifier.0.weight", Some("classifier.0.bias")),
+                Site::Fc => return Names::plain("classifier.0.weight", None),
             }),
             Self::Keras => match site {
                 Site::Conv1 => Names::plain("conv1/kernel:0", None),

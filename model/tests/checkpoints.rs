@@ -30,10 +30,7 @@ fn tensors(config: &Config) -> Tensors {
         let (shape, values) = (weights.shape(&name).unwrap(), weights.read(&name).unwrap());
         (name, (shape, values))
     };
-    let mut tensors: Tensors = weights.names().into_iter().map(tensor).collect();
-    // The authors' own network has none.
-    tensors.remove("classifier.0.bias");
-    tensors
+    weights.names().into_iter().map(tensor).collect()
 }
 
 /// The tensors of a network with torchvision's names.
@@ -236,6 +233,14 @@ fn several_networks() {
         let error = find(&checkpoint, &choice(Some("optimizer"), false)).unwrap_err().to_string();
         assert!(error.contains("not a ShuffleNetV2") && error.contains("optimizer.m"), "{error}");
     }
+    // An average among the tensors of the plain network.
+    let mut inside = plain.clone();
+    inside.extend(renamed(&average, |name| format!("ema.{name}")));
+    let checkpoint = safetensors("inside", &inside);
+    let usual = found(&checkpoint);
+    assert_eq!((&*usual.key, &*usual.others, &*usual.notes), ("", &["ema".to_owned()][..], &[][..]));
+    same(&usual, &plain);
+    same(&find(&checkpoint, &Choice { key: None, ema: true }).unwrap(), &average);
     // One object under two keys, as where averaging was off.
     let twice = |weights: Vec<u8>, _: &mut Storages| {
         let remembered = [&weights[..], b"q\x09"].concat();
@@ -294,6 +299,7 @@ fn strangers_that_matter_are_errors() {
     for (name, shape) in [
         // Attention in a unit; a fourth stage would be named alike.
         ("stage2.0.branch2.8.fc1.weight", &[2, 8, 1, 1][..]),
+        ("stage2.0.branch2.conv1.0.weight", &[2, 8, 1, 1]),
         ("stage3.0.branch3.0.weight", &[6, 6, 3, 3]),
         ("conv5.2.weight", &[6]),
         // Layers between the features and the head, and behind it.
@@ -340,7 +346,9 @@ fn the_last_linear_layer_is_the_head() {
                 head.insert((*weight).to_owned(), matrix.clone());
                 let mut expected = plain.clone();
                 let values = if with_bias { vec![0.25, -1.0, 3.0] } else { vec![0.0; 3] };
-                expected.insert(own_bias.to_owned(), (vec![3], values.clone()));
+                if with_bias || wiring != Wiring::Megvii {
+                    expected.insert(own_bias.to_owned(), (vec![3], values.clone()));
+                }
                 if with_bias {
                     head.insert((*bias).to_owned(), (vec![3], values));
                 }

@@ -10,7 +10,7 @@ use model::{Choice, Weights, find};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
-use torch_files::{call, global, int, legacy, list, string, tuple, zip};
+use torch_files::{call, global, int, legacy, string, tuple, zip};
 
 /// Counts what a thread has allocated, and the most it ever had.
 struct Counting;

@@ -2,7 +2,7 @@
 
 use super::head::{self, Head};
 use super::names::{below, join, last, parent, root, simplify};
-use super::{Entry, quoted};
+use super::{Candidate, Entry, quoted};
 use crate::Error;
 use crate::config::Config;
 use crate::network::Network;
@@ -75,8 +75,8 @@ pub(super) struct Fit {
     pub(super) places: HashMap<String, Place>,
     /// Tensors that belong to it without being read: new name, old name.
     pub(super) extras: Vec<(String, String)>,
-    /// Everything at the candidate's place, and what of it is no part of the network.
-    pub(super) members: HashSet<usize>,
+    /// The tensors that are a part of it, and those at the candidate's place that are not.
+    pub(super) used: HashSet<usize>,
     pub(super) strangers: Vec<usize>,
     pub(super) notes: Vec<String>,
 }
@@ -166,15 +166,16 @@ impl Members<'_> {
     }
 }
 
-/// Measures a candidate. `prefixes` are those of all candidates.
+/// Measures a candidate, whose tensors are `by_name`, among all of them.
 pub(super) fn measure(
     weights: &dyn Weights,
     entries: &[Entry],
-    wiring: Wiring,
-    prefix: &str,
+    candidate: &Candidate,
     by_name: HashMap<String, usize>,
-    prefixes: &[String],
+    candidates: &[Candidate],
 ) -> Result<Fit, Misfit> {
+    let Candidate { wiring, prefix, .. } = candidate;
+    let wiring = *wiring;
     let number = number(wiring, &by_name);
     let members = Members { weights, entries, wiring, prefix, by_name, number };
     let mut config = describe(&members)?;
@@ -205,7 +206,7 @@ pub(super) fn measure(
         used.site(&members, &names, &shape.stored(wiring), shape.oc, any_batch_norm).map_err(misfit)?;
     }
     let of_body = used.tensors.clone();
-    let found = head::find(&members, &of_body, prefixes, config.stage_channels[4]).map_err(misfit)?;
+    let found = head::find(&members, &of_body, candidates, config.stage_channels[4]).map_err(misfit)?;
     let mut notes = Vec::new();
     match &found {
         None => notes
@@ -226,12 +227,16 @@ pub(super) fn measure(
             quoted(&entries[first].name)
         ));
     }
-    let strangers = strangers(&members, &used.tensors, found.as_ref(), &config).map_err(misfit)?;
-    let mut all: HashSet<usize> = members.by_name.values().copied().collect();
-    all.extend(&used.tensors);
+    // Networks of their own, as an average beside the plain one. A few tensors that are named alike are none.
+    let networks: Vec<&str> = candidates
+        .iter()
+        .filter(|other| other.prefix.len() > prefix.len() && 2 * other.named >= candidate.named)
+        .map(|other| &*other.prefix)
+        .collect();
+    let strangers = strangers(&members, &used.tensors, found.as_ref(), &config, &networks).map_err(misfit)?;
     let extras = extras(&members, &used.places);
-    let Used { places, .. } = used;
-    Ok(Fit { config, places, extras, members: all, strangers, notes })
+    let Used { places, tensors, .. } = used;
+    Ok(Fit { config, places, extras, used: tensors, strangers, notes })
 }
 
 /// What Keras puts behind the name of every layer where a model of that name was there before. Layers have numbers of
@@ -341,11 +346,13 @@ impl Used {
         let names = members.wiring.names(Site::Fc);
         self.take(members, &names.weights, head.weight);
         self.places.get_mut(&names.weights).expect("just put there").shape = head.shape.clone();
-        if let Some(bias) = names.bias {
-            match head.bias {
-                Some(at) => self.take(members, &bias, at),
-                None => drop(self.places.insert(bias, Place::number(0.0, head.classes))),
+        let bias = members.wiring.head_bias();
+        match head.bias {
+            Some(at) => self.take(members, bias, at),
+            None if names.bias.is_some() => {
+                self.places.insert(bias.to_owned(), Place::number(0.0, head.classes));
             }
+            None => {}
         }
     }
 }
@@ -405,6 +412,7 @@ fn strangers(
     used: &HashSet<usize>,
     head: Option<&Head>,
     config: &Config,
+    networks: &[&str],
 ) -> Result<Vec<usize>, Error> {
     let mut strangers = Vec::new();
     let head_folder = head.and_then(|head| {
@@ -418,6 +426,10 @@ fn strangers(
             continue;
         }
         let entry = &members.entries[at];
+        if networks.iter().any(|prefix| below(&entry.simple, prefix).is_some()) {
+            strangers.push(at);
+            continue;
+        }
         let in_body = root(name).is_some_and(|wiring| wiring == members.wiring);
         // Counters, and what profilers note.
         let counts = entry.shape.is_some() && (!entry.is_float || entry.elements() <= 1);

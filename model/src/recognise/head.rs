@@ -1,8 +1,8 @@
 //! The last linear layer. Whoever trains a network on something else replaces it, and calls it as they like.
 
-use super::Entry;
 use super::fit::{Members, bias_of};
 use super::names::{below, last, parent, root};
+use super::{Candidate, Entry};
 use crate::Error;
 use crate::weights::quoted;
 use crate::wiring::Site;
@@ -25,7 +25,7 @@ pub(super) struct Head {
 pub(super) fn find(
     members: &Members<'_>,
     of_body: &HashSet<usize>,
-    prefixes: &[String],
+    candidates: &[Candidate],
     c5: usize,
 ) -> Result<Option<Head>, Error> {
     let usual = super::names::simplify(&members.wiring.names(Site::Fc).weights);
@@ -61,9 +61,9 @@ pub(super) fn find(
         let inner = folder;
         folder = parent(folder);
         let elsewhere = |entry: &Entry| {
-            let others = prefixes.iter().filter(|prefix| prefix.len() > folder.len());
+            let mut others = candidates.iter().filter(|other| other.prefix.len() > folder.len());
             below(&entry.simple, inner).is_some()
-                || others.into_iter().any(|prefix| below(&entry.simple, prefix).is_some())
+                || others.any(|other| below(&entry.simple, &other.prefix).is_some())
         };
         let beside: Vec<usize> = (0..members.entries.len())
             .filter(|&at| {

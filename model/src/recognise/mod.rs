@@ -113,6 +113,7 @@ impl Entry {
 }
 
 /// A place in the checkpoint where a network may lie.
+#[derive(Clone)]
 struct Candidate {
     wiring: Wiring,
     prefix: String,
@@ -133,15 +134,14 @@ pub fn find<'a>(weights: &'a dyn Weights, choice: &Choice) -> Result<Found<'a>, 
     let mut fits: Vec<(Candidate, Fit)> = Vec::new();
     let mut nearest: Option<Error> = None;
     let candidates = candidates(&entries);
-    let prefixes: Vec<String> = candidates.iter().map(|candidate| candidate.prefix.clone()).collect();
-    for candidate in candidates.into_iter().take(MAX_CANDIDATES) {
+    for candidate in candidates.iter().take(MAX_CANDIDATES) {
         let members = members(&entries, &candidate.prefix);
-        match fit::measure(weights, &entries, candidate.wiring, &candidate.prefix, members, &prefixes) {
-            Ok(fit) => fits.push((candidate, fit)),
+        match fit::measure(weights, &entries, candidate, members, &candidates) {
+            Ok(fit) => fits.push((candidate.clone(), fit)),
             Err(misfit) => {
                 // They come sorted: the first has the most tensors.
                 nearest.get_or_insert(Error::Nearest {
-                    key: candidate.prefix,
+                    key: candidate.prefix.clone(),
                     wiring: candidate.wiring,
                     fit: misfit.fit,
                     why: Box::new(misfit.why),
@@ -152,12 +152,12 @@ pub fn find<'a>(weights: &'a dyn Weights, choice: &Choice) -> Result<Found<'a>, 
     if fits.is_empty()
         && let Some(members) = order::members(&entries)
     {
-        match fit::measure(weights, &entries, Wiring::Keras, "", members, &[]) {
+        let candidate = Candidate { wiring: Wiring::Keras, prefix: String::new(), named: members.len() };
+        match fit::measure(weights, &entries, &candidate, members, &[]) {
             Ok(mut fit) => {
                 fit.notes
                     .push("its layers are not named as known, and were taken in the file's order".into());
-                let named = fit.places.len();
-                fits.push((Candidate { wiring: Wiring::Keras, prefix: String::new(), named }, fit));
+                fits.push((candidate, fit));
             }
             Err(misfit) => {
                 nearest.get_or_insert(misfit.why);
@@ -181,15 +181,14 @@ pub fn find<'a>(weights: &'a dyn Weights, choice: &Choice) -> Result<Found<'a>, 
     if is_average(&candidate.prefix) && !choice.ema {
         notes.push(format!("only averaged weights (EMA) fit: {}", called(&candidate.prefix)));
     }
-    let belongs = |simple: &str| {
-        let networks = std::iter::once(&candidate.prefix).chain(&others);
-        let counters =
-            networks.filter(|prefix| !prefix.is_empty()).any(|prefix| below(simple, prefix).is_some());
-        counters || (candidate.prefix.is_empty() && fit.extras.iter().any(|(_, old)| simplify(old) == simple))
+    let elsewhere = |at: &usize| {
+        let mut networks = others.iter().filter(|prefix| !prefix.is_empty());
+        networks.any(|prefix| below(&entries[*at].simple, prefix).is_some())
     };
-    let outside = (0..entries.len()).filter(|at| !fit.members.contains(at) && !belongs(&entries[*at].simple));
-    let strangers: Vec<&str> =
-        fit.strangers.iter().copied().chain(outside).map(|at| &*entries[at].name).collect();
+    let outside = (0..entries.len()).filter(|at| below(&entries[*at].simple, &candidate.prefix).is_none());
+    let outside = outside.filter(|at| !fit.used.contains(at));
+    let strangers = fit.strangers.iter().copied().chain(outside).filter(|at| !elsewhere(at));
+    let strangers: Vec<&str> = strangers.map(|at| &*entries[at].name).collect();
     notes.extend(left_out(&strangers));
     let weights = Chosen { weights, places: fit.places, extras: fit.extras };
     Ok(Found { config: fit.config, weights, key: candidate.prefix, others, notes })

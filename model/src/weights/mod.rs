@@ -345,7 +345,7 @@ fn read_zip(source: &Arc<Source>) -> Result<(Format, Result<Contents, String>), 
         let folder = pickle.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
         let script = archive.names().any(|name| name.strip_prefix(&*folder) == Some("constants.pkl"));
         let format = if script { Format::TorchScript } else { Format::TorchZip };
-        return Ok((format, torch::read_zip(&archive)));
+        return Ok((format, torch::read_zip(&archive, script)));
     }
     #[cfg(feature = "hdf5")]
     if archive.names().any(|name| name == "model.weights.h5") {

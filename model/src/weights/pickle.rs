@@ -436,8 +436,12 @@ impl Machine<'_> {
                     let (Object::Str(module), Object::Str(name)) = (self.get(module), self.get(name)) else {
                         return refuse("the pickle names a class by something other than strings");
                     };
-                    let (module, name) = (module.clone(), name.clone());
-                    self.global(&module, &name)?;
+                    if module.len() + name.len() > MAX_NAME {
+                        self.push(Object::Opaque)?;
+                    } else {
+                        let (module, name) = (module.clone(), name.clone());
+                        self.global(&module, &name)?;
+                    }
                 }
                 // REDUCE, NEWOBJ, NEWOBJ_EX, BUILD
                 b'R' | 0x81 => {

@@ -23,7 +23,7 @@ const MAX_PICKLE: u64 = 16 << 20;
 type Place = (Arc<Source>, Range<u64>);
 
 /// Reads the directory of a zip container.
-pub(super) fn read_zip(archive: &Archive) -> Result<Contents, String> {
+pub(super) fn read_zip(archive: &Archive, script: bool) -> Result<Contents, String> {
     let prefix = archive
         .names()
         .filter_map(|name| name.strip_suffix("data.pkl"))
@@ -43,6 +43,11 @@ pub(super) fn read_zip(archive: &Archive) -> Result<Contents, String> {
     let start = range.start;
     let pickle = pickle::read(&bytes(&source, range)?).map_err(reason)?;
 
+    if script && names::tensors(&pickle)?.is_empty() {
+        return Err(
+            "its parameters were frozen into its code and have no names: save its state_dict()".into()
+        );
+    }
     let mut storages: HashMap<String, Result<Option<Place>, String>> = HashMap::new();
     contents(&pickle, (&source, start), |key| {
         let place = storages.entry(key.to_owned()).or_insert_with(|| find(&format!("data/{key}")));
