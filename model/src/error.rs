@@ -1,7 +1,6 @@
 //! What can be wrong with a network's description or its weights.
 
 use crate::weights::{WeightsError, quoted};
-use crate::wiring::Wiring;
 use std::fmt;
 
 /// Why a network could not be built. Displays as one line.
@@ -45,7 +44,7 @@ pub enum Error {
         /// What its tensors' names have before the network's own; empty at the top of the file.
         key: String,
         /// Whose names they are.
-        wiring: Wiring,
+        wiring: &'static str,
         /// How many tensors fit, and of how many that the network has; none where not even its size is known.
         fit: Option<(usize, usize)>,
         /// The first tensor in the way.
@@ -55,6 +54,13 @@ pub enum Error {
     Ambiguous(String),
     /// What was asked for is not in the checkpoint.
     NotThere(String),
+    /// A node of a graph cannot do what is asked of it.
+    Graph {
+        /// Its name.
+        node: String,
+        /// What was expected, and what was found.
+        why: String,
+    },
     /// The checkpoint could not be read.
     Weights(WeightsError),
     /// An operator refused its parameters.
@@ -97,6 +103,7 @@ impl fmt::Display for Error {
                 write!(f, ": {why}")
             }
             Self::Ambiguous(why) | Self::NotThere(why) => f.write_str(why),
+            Self::Graph { node, why } => write!(f, "{node}: {why}"),
             Self::Weights(error) => error.fmt(f),
             Self::Kernel { layer, source } => write!(f, "{layer}: {source}"),
         }

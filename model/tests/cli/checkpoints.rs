@@ -147,8 +147,21 @@ fn without_a_head_nothing_is_classified() {
     let checkpoint = Checkpoint::open(&whole).unwrap();
     let names = checkpoint.names().filter(|name| !name.starts_with("fc."));
     model::weights::convert(&checkpoint, names.map(|name| (name, name)), &body).unwrap();
-    let (ran, _) = logits(&body, &[]);
+    let (ran, values) = logits(&body, &[]);
+    assert_eq!((ran.status, ran.err.lines().count()), (0, 1), "{}", ran.err);
     assert!(ran.err.contains("ends in the averaged features of conv5"), "{}", ran.err);
+    // The last layer by hand gives the logits of the whole.
+    let (features, weight, bias) =
+        (values.unwrap(), checkpoint.read("fc.weight").unwrap(), checkpoint.read("fc.bias").unwrap());
+    assert_eq!(features.len(), 40);
+    for (class, logit) in expected(&whole).into_iter().enumerate() {
+        let row = &weight[class * 40..][..40];
+        let sum: f32 = row.iter().zip(&features).map(|(w, x)| w * x).sum::<f32>() + bias[class];
+        assert!((sum - logit).abs() <= 1e-4 * logit.abs().max(1.0), "{sum} {logit}");
+    }
+    let photo = recorded("images/rgb.png");
+    let ran = run(["classify".as_ref(), photo.as_os_str(), "--weights".as_ref(), body.as_os_str()]);
+    assert!(ran.status == 1 && ran.err.contains("the network ends in features"), "{}", ran.err);
 }
 
 #[test]

@@ -65,6 +65,10 @@ struct Guess<'a> {
 pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
     let network = checkpoint::load(&args.weights, context.isa)?;
     let classes = network.config().classes;
+    if classes == 0 {
+        let why = "the network ends in features, so there are no classes (`logits` writes the features)";
+        return Err(Failure::Other(format!("{}: {why}", args.weights.file.display())));
+    }
     let names: Vec<String> = match &args.labels {
         Some(path) => labels::load(path, classes).map_err(|e| Failure::Other(e.to_string()))?,
         None => {

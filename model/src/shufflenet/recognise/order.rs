@@ -6,7 +6,7 @@
 
 use super::Entry;
 use super::names::{join, last, parent};
-use crate::wiring::{Part, Site, Wiring};
+use crate::shufflenet::wiring::{Part, Site, Wiring};
 use std::collections::HashMap;
 
 /// The variables of a layer, as places in the list of tensors.

@@ -4,11 +4,11 @@ use super::head::{self, Head};
 use super::names::{below, join, last, parent, root, simplify};
 use super::{Candidate, Entry, quoted};
 use crate::Error;
-use crate::config::Config;
-use crate::network::Network;
-use crate::source::Weights;
+use crate::shufflenet::architecture::each_site;
+use crate::shufflenet::config::Config;
+use crate::shufflenet::named::{Weights, stored};
+use crate::shufflenet::wiring::{Names, Part, Site, Wiring};
 use crate::weights::WeightsError;
-use crate::wiring::{Names, Part, Site, Wiring};
 use std::collections::{HashMap, HashSet};
 
 /// Where the values of one of the network's tensors come from.
@@ -180,7 +180,7 @@ pub(super) fn measure(
     let members = Members { weights, entries, wiring, prefix, by_name, number };
     let mut config = describe(&members)?;
     let mut sites = Vec::new();
-    Network::each_site(&config, |site, shape| {
+    each_site(&config, |site, shape| {
         if !matches!(site, Site::Fc) {
             sites.push((site, shape));
         }
@@ -194,7 +194,8 @@ pub(super) fn measure(
         for (site, shape) in &sites {
             let names = wiring.names(*site);
             for name in names.all() {
-                let stored = if *name == names.weights { shape.stored(wiring) } else { vec![shape.oc] };
+                let stored =
+                    if *name == names.weights { stored(wiring, *site, shape) } else { vec![shape[0]] };
                 wanted += 1;
                 fit += usize::from(matches!(members.tensor(name, &stored), Ok(Some(_))));
             }
@@ -203,7 +204,8 @@ pub(super) fn measure(
     };
     for (site, shape) in &sites {
         let names = wiring.names(*site);
-        used.site(&members, &names, &shape.stored(wiring), shape.oc, any_batch_norm).map_err(misfit)?;
+        used.site(&members, &names, &stored(wiring, *site, shape), shape[0], any_batch_norm)
+            .map_err(misfit)?;
     }
     let of_body = used.tensors.clone();
     let found = head::find(&members, &of_body, candidates, config.stage_channels[4]).map_err(misfit)?;

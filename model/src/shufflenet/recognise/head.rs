@@ -4,8 +4,8 @@ use super::fit::{Members, bias_of};
 use super::names::{below, last, parent, root};
 use super::{Candidate, Entry};
 use crate::Error;
+use crate::shufflenet::wiring::Site;
 use crate::weights::quoted;
-use crate::wiring::Site;
 use std::collections::HashSet;
 
 /// A last linear layer.

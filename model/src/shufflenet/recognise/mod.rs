@@ -16,10 +16,10 @@ mod names;
 mod order;
 
 use crate::Error;
-use crate::config::Config;
-use crate::source::Weights;
+use crate::shufflenet::config::Config;
+use crate::shufflenet::named::Weights;
+use crate::shufflenet::wiring::Wiring;
 use crate::weights::{WeightsError, quoted};
-use crate::wiring::Wiring;
 use fit::{Fit, Place};
 use names::{below, roots, simplify};
 use std::collections::HashMap;
@@ -142,7 +142,7 @@ pub fn find<'a>(weights: &'a dyn Weights, choice: &Choice) -> Result<Found<'a>, 
                 // They come sorted: the first has the most tensors.
                 nearest.get_or_insert(Error::Nearest {
                     key: candidate.prefix.clone(),
-                    wiring: candidate.wiring,
+                    wiring: candidate.wiring.name(),
                     fit: misfit.fit,
                     why: Box::new(misfit.why),
                 });

@@ -1,6 +1,6 @@
 //! What names of tensors have in common, whoever wrapped the network and whichever framework saved it.
 
-use crate::wiring::Wiring;
+use crate::shufflenet::wiring::Wiring;
 
 /// What wrappers put into names, at the front or in the middle: `DataParallel` and its kin, `torch.compile`, sharding,
 /// activation checkpoints.
