@@ -520,3 +520,58 @@ fn legacy_files() {
     assert!(refused(&file(true, &[], 6)).contains("storage \"0\" is not in the file"));
     assert!(refused(&file(false, &["0"], 6)).contains("little-endian"));
 }
+
+/// An index whose branches all lead to one place: 2^50 ways through 50 nodes.
+#[test]
+fn hdf5_trees_that_share_branches() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded/weights/chunked.h5");
+    let mut bytes = std::fs::read(path).unwrap();
+    let find = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|window| window == what);
+    let leaf = find(&bytes, b"TREE\x01\0").expect("an index of chunks") as u64;
+    let root = find(&bytes, &leaf.to_le_bytes()).expect("the dataset names it");
+    let (mut child, key) = (leaf, vec![0; 32]);
+    for level in 1..=50u8 {
+        let node = bytes.len() as u64;
+        bytes.extend([b"TREE", &[1, level, 2, 0][..], &[0xff; 16]].concat());
+        for _ in 0..2 {
+            bytes.extend([&key[..], &child.to_le_bytes()].concat());
+        }
+        bytes.extend(&key);
+        child = node;
+    }
+    bytes[root..root + 8].copy_from_slice(&child.to_le_bytes());
+    // The superblock knows the end of the file.
+    let end = (bytes.len() as u64).to_le_bytes();
+    bytes[40..48].copy_from_slice(&end);
+    let start = std::time::Instant::now();
+    let message = refused(&bytes);
+    assert!(message.contains("read over and over"), "{message}");
+    assert!(start.elapsed().as_secs() < 20, "took {:?}", start.elapsed());
+}
+
+/// Chunks that claim to become more than they may, lie elsewhere, or are not there.
+#[test]
+fn hdf5_chunks() {
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded/weights");
+    let good = std::fs::read(recorded.join("chunked.h5")).unwrap();
+    assert_eq!(exercise(&good, "good"), Ok(()));
+    let tree = good.windows(6).position(|window| window == b"TREE\x01\0").expect("an index of chunks");
+    // The first chunk: its size in the file, its filters, three offsets, its address.
+    let with = |at: usize, value: &[u8]| {
+        let mut bytes = good.clone();
+        bytes[tree + 24 + at..][..value.len()].copy_from_slice(value);
+        refused(&bytes)
+    };
+    assert!(with(0, &7u32.to_le_bytes()).contains("compressed data are damaged"));
+    assert!(with(0, &(1u32 << 30).to_le_bytes()).contains("the file ends early"));
+    // The second filter is the compression.
+    assert!(with(4, &2u32.to_le_bytes()).contains("bytes has"));
+    assert!(with(8, &1u64.to_le_bytes()).contains("overlap or lie outside"));
+    assert!(with(8, &(1u64 << 40).to_le_bytes()).contains("overlap or lie outside"));
+    assert!(with(32, &(1u64 << 40).to_le_bytes()).contains("the file ends early"));
+    // One chunk less: what is in its place was never written.
+    let entries = u16::from_le_bytes([good[tree + 6], good[tree + 7]]);
+    let mut fewer = good.clone();
+    fewer[tree + 6..tree + 8].copy_from_slice(&(entries - 1).to_le_bytes());
+    assert!(refused(&fewer).contains("never written"));
+}

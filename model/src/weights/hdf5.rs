@@ -51,7 +51,8 @@ impl hdf5_pure::Source for Metered {
 
 /// Reads a file. `config` is the description of the model, where it lies beside the file and not in it.
 pub(super) fn read(source: &Arc<Source>, config: Option<&str>) -> Result<Contents, String> {
-    let left = AtomicU64::new(source.len().saturating_mul(64).saturating_add(64 << 20));
+    // Files of Keras cost up to three times their length.
+    let left = AtomicU64::new(source.len().saturating_mul(16).saturating_add(4 << 20));
     let file = File::from_source(Metered { source: source.clone(), left }).map_err(one_line)?;
     let root = file.root();
     let attributes = root.attrs().map_err(one_line)?;
