@@ -10,6 +10,7 @@ mod images;
 pub mod labels;
 pub mod npy;
 pub mod preprocess;
+mod probabilities;
 mod resize;
 pub mod shufflenet;
 pub mod weights;
@@ -17,7 +18,8 @@ pub mod weights;
 pub use error::Error;
 pub use graph::Workspace;
 pub use images::{Images, Layout};
-pub use shufflenet::{Config, Network, Synthetic, WIDTHS, Weights, Wiring};
+pub use probabilities::probabilities;
+pub use shufflenet::{Choice, Chosen, Config, Found, Network, Synthetic, WIDTHS, Weights, Wiring, find};
 
 /// Its example is compiled and run.
 #[cfg(doctest)]

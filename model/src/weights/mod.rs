@@ -1,4 +1,5 @@
-//! Trained weights from files: PyTorch `.pth`, `.safetensors`, Keras 2 HDF5.
+//! Trained weights from files: PyTorch's `.pth`, `.safetensors`, HDF5 (Keras 2's `.h5`, Keras 3's `.weights.h5`) and
+//! Keras 3's `.keras`.
 //!
 //! [`Checkpoint::open`] recognises the format by content, reads names and shapes, and checks every
 //! declared size against the file's real one. Values are read tensor by tensor, when asked for:
@@ -13,28 +14,44 @@
 //! # Ok(()) }
 //! ```
 //!
+//! A checkpoint lists every tensor of its file, those of an optimiser as well as the weights. Which of them are a
+//! network's is for [`find`](crate::find) to say.
+//!
 //! A checkpoint is data from a stranger. No code in it runs: the pickle inside a `.pth` is interpreted by
-//! a reader that knows how tensors and dictionaries are spelt, and refuses every other call by name.
+//! a reader that knows how tensors and dictionaries are spelt, and takes every other call for a thing without meaning.
 
+#[cfg(feature = "hdf5")]
+mod chunks;
 mod dtype;
+mod foreign;
 #[cfg(feature = "hdf5")]
 mod hdf5;
+#[cfg(any(feature = "torch", feature = "hdf5"))]
+mod inflate;
+#[cfg(feature = "hdf5")]
+mod keras;
+#[cfg(feature = "torch")]
+mod names;
 #[cfg(feature = "torch")]
 mod pickle;
 mod safetensors;
 mod source;
+mod tensor;
 #[cfg(feature = "torch")]
 mod torch;
+#[cfg(any(feature = "torch", feature = "hdf5"))]
+mod zip;
 
 pub use dtype::DType;
 pub use safetensors::{convert, save_safetensors};
 
 use source::Source;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use tensor::Tensor;
 
 /// Why a checkpoint, or one tensor of it, cannot be used. Displays as one line.
 #[derive(Debug)]
@@ -49,6 +66,13 @@ pub enum WeightsError {
     },
     /// The file is of none of the formats that are understood (or that were compiled in).
     UnknownFormat,
+    /// The file is something else, which is known.
+    Foreign {
+        /// What it is.
+        what: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
     /// The file is damaged, hostile, or uses what this reader does not know.
     Invalid {
         /// What the file looked like.
@@ -76,10 +100,11 @@ impl fmt::Display for WeightsError {
                 let known = [
                     "safetensors",
                     if cfg!(feature = "torch") { ", PyTorch .pth" } else { "" },
-                    if cfg!(feature = "hdf5") { ", Keras 2 HDF5" } else { "" },
+                    if cfg!(feature = "hdf5") { ", Keras .h5 or .keras" } else { "" },
                 ];
                 write!(f, "not a checkpoint in a known format ({})", known.concat())
             }
+            Self::Foreign { what, advice } => write!(f, "{what} and not a checkpoint: {advice}"),
             Self::Invalid { format, reason } => write!(f, "bad {format} file: {reason}"),
             Self::NoSuchTensor(name) => write!(f, "the checkpoint has no tensor {}", quoted(name)),
             Self::NotFloat { name, dtype } => {
@@ -99,7 +124,7 @@ impl std::error::Error for WeightsError {
 }
 
 /// A name out of a file, fit for an error message: quoted, escaped, of bounded length.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     const SHOWN: usize = 100;
     let mut quoted = format!("{:?}", name.chars().take(SHOWN).collect::<String>());
     if name.chars().nth(SHOWN).is_some() {
@@ -115,10 +140,16 @@ pub enum Format {
     Safetensors,
     /// `torch.save` since PyTorch 1.6: a zip archive.
     TorchZip,
+    /// A zip archive of TorchScript (`torch.jit.save`), of which the parameters are read and no code.
+    TorchScript,
     /// `torch.save` before PyTorch 1.6: a sequence of pickles.
     TorchLegacy,
-    /// Weights as Keras 2 writes them into HDF5.
+    /// A pickle with tensors or NumPy's arrays in it.
+    Pickle,
+    /// Tensors in HDF5, as Keras writes them.
     KerasHdf5,
+    /// Keras 3's zip archive of a description and HDF5.
+    KerasZip,
 }
 
 impl fmt::Display for Format {
@@ -126,37 +157,40 @@ impl fmt::Display for Format {
         f.write_str(match self {
             Self::Safetensors => "safetensors",
             Self::TorchZip => "PyTorch",
+            Self::TorchScript => "TorchScript",
             Self::TorchLegacy => "PyTorch (legacy)",
-            Self::KerasHdf5 => "Keras HDF5",
+            Self::Pickle => "pickle",
+            Self::KerasHdf5 => "HDF5",
+            Self::KerasZip => "Keras",
         })
     }
 }
 
-/// What is known of a tensor without reading it. Whoever makes one has checked that every element lies
-/// inside of the file.
-struct Tensor {
-    dtype: DType,
-    shape: Vec<usize>,
-    /// Where in the file the first element is, in bytes.
-    offset: u64,
-    /// In elements.
-    strides: Vec<usize>,
+/// What a reader makes of a file.
+#[derive(Default)]
+struct Contents {
+    /// In the order of the file.
+    tensors: Vec<Named>,
+    /// What batch normalisations add to their variance, where the file says so: by the name of a layer, which its
+    /// tensors have before their own.
+    epsilons: HashMap<String, f32>,
+    /// What whoever opens the file should know.
+    warnings: Vec<String>,
 }
 
-/// Strides of a C-ordered tensor.
-fn dense_strides(shape: &[usize]) -> Vec<usize> {
-    let mut strides = vec![1usize; shape.len()];
-    for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis].saturating_mul(shape[axis].max(1));
-    }
-    strides
+/// A tensor and its name.
+struct Named {
+    name: String,
+    /// The tensor, or why it cannot be read.
+    tensor: Result<Arc<Tensor>, Arc<str>>,
 }
 
 /// Names and shapes of a file's tensors, with the values within reach.
 pub struct Checkpoint {
     format: Format,
-    source: Arc<Source>,
-    tensors: BTreeMap<String, Tensor>,
+    contents: Contents,
+    /// Places in `contents.tensors` in the order of the names.
+    sorted: Vec<usize>,
     non_finite: Mutex<BTreeSet<String>>,
 }
 
@@ -164,7 +198,7 @@ impl fmt::Debug for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Checkpoint")
             .field("format", &self.format)
-            .field("tensors", &self.tensors.len())
+            .field("tensors", &self.contents.tensors.len())
             .finish_non_exhaustive()
     }
 }
@@ -189,25 +223,30 @@ impl Checkpoint {
 
         let source = Arc::new(source);
         let (format, read) = match head {
-            [b'P', b'K', ..] => {
-                #[cfg(not(feature = "torch"))]
-                return Err(WeightsError::UnknownFormat);
-                #[cfg(feature = "torch")]
-                (Format::TorchZip, torch::read_zip(&source))
-            }
-            #[cfg(feature = "hdf5")]
-            [0x89, b'H', b'D', b'F', b'\r', b'\n', 0x1a, b'\n', ..] => {
-                (Format::KerasHdf5, hdf5::read(&source))
-            }
+            [b'P', b'K', 3 | 5 | 6, ..] => read_zip(&source)?,
             #[cfg(feature = "torch")]
             head if torch::is_legacy(head) => (Format::TorchLegacy, torch::read_legacy(&source)),
-            [_, _, _, _, _, _, _, _, b'{', ..] => (Format::Safetensors, safetensors::read(&source)),
-            _ => return Err(WeightsError::UnknownFormat),
+            #[cfg(feature = "torch")]
+            head if torch::is_pickle(head) => (Format::Pickle, torch::read_pickle(&source)),
+            #[cfg(feature = "hdf5")]
+            _ if hdf5::starts(&source).is_some() => (Format::KerasHdf5, hdf5::read(&source, None)),
+            [_, _, _, _, _, _, _, _, b'{' | b' ', ..] => (Format::Safetensors, safetensors::read(&source)),
+            _ => {
+                return Err(match foreign::name(&source) {
+                    Some((what, advice)) => WeightsError::Foreign { what, advice },
+                    None => WeightsError::UnknownFormat,
+                });
+            }
         };
         let invalid = |reason| WeightsError::Invalid { format, reason };
-        let tensors = strip_prefixes(read.map_err(invalid)?);
-        check_total(&tensors, source.len()).map_err(invalid)?;
-        Ok(Self { format, source, tensors, non_finite: Mutex::default() })
+        let mut contents = read.map_err(invalid)?;
+        check_total(&contents.tensors, source.len()).map_err(invalid)?;
+        let mut sorted: Vec<usize> = (0..contents.tensors.len()).collect();
+        sorted.sort_by(|&a, &b| contents.tensors[a].name.cmp(&contents.tensors[b].name));
+        if format == Format::TorchScript {
+            contents.warnings.push("a TorchScript archive: its parameters are read, its code is not".into());
+        }
+        Ok(Self { format, contents, sorted, non_finite: Mutex::default() })
     }
 
     /// The container the tensors came in.
@@ -215,20 +254,33 @@ impl Checkpoint {
         self.format
     }
 
-    /// Names of all tensors, sorted. The prefixes `module.` and `_orig_mod.`, which PyTorch's wrappers put
-    /// before every name, are gone.
+    /// Names of all tensors that the file holds, in its order: the keys of dictionaries, the indices of lists and the
+    /// attributes of objects that lead to a tensor, joined by dots (in HDF5: groups, joined by slashes).
+    ///
+    /// Some may be of a kind that is not read; they have no [`shape`](Self::shape), and [`read`](Self::read) says why.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str)
+        self.contents.tensors.iter().map(|named| &*named.name)
+    }
+
+    /// What whoever opens the file should know: code in it that Python would run, for example.
+    pub fn warnings(&self) -> &[String] {
+        &self.contents.warnings
     }
 
     /// Shape of a tensor, if there is one of this name.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.tensors.get(name).map(|tensor| &tensor.shape[..])
+        self.tensor(name).ok().map(|tensor| &tensor.shape[..])
     }
 
     /// Element type of a tensor in the file, if there is one of this name.
     pub fn dtype(&self, name: &str) -> Option<DType> {
-        self.tensors.get(name).map(|tensor| tensor.dtype)
+        self.tensor(name).ok().map(|tensor| tensor.dtype)
+    }
+
+    /// What the batch normalisation that this tensor belongs to adds to its variance, where the file says so.
+    pub fn epsilon(&self, name: &str) -> Option<f32> {
+        let (layer, _) = name.rsplit_once(['/', '.'])?;
+        self.contents.epsilons.get(layer).copied()
     }
 
     /// Values of a floating point tensor in C order, converted to `f32`. Only this tensor is read, straight
@@ -240,16 +292,7 @@ impl Checkpoint {
         if !tensor.dtype.is_float() {
             return Err(WeightsError::NotFloat { name: name.to_owned(), dtype: tensor.dtype });
         }
-        let io_error = |source| WeightsError::Io { path: None, source };
-        let values = if tensor.dtype == DType::F32 && tensor.strides == dense_strides(&tensor.shape) {
-            let mut values = vec![0f32; tensor.shape.iter().product()];
-            self.source.read_at(tensor.offset, bytemuck::cast_slice_mut(&mut values)).map_err(io_error)?;
-            // Files are little endian; on such machines this is nothing.
-            values.iter_mut().for_each(|v| *v = f32::from_bits(u32::from_le(v.to_bits())));
-            values
-        } else {
-            tensor.dtype.to_f32(&self.read_raw(name)?)
-        };
+        let values = tensor.to_f32().map_err(|e| self.unreadable(name, e))?;
         if values.iter().fold(false, |found, v| found | !v.is_finite()) {
             self.non_finite.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(name.to_owned());
         }
@@ -264,38 +307,86 @@ impl Checkpoint {
 
     /// The elements of a tensor in C order, little endian, in the file's element type.
     fn read_raw(&self, name: &str) -> Result<Vec<u8>, WeightsError> {
-        read_strided(&self.source, self.tensor(name)?)
-            .map_err(|source| WeightsError::Io { path: None, source })
+        self.tensor(name)?.to_bytes().map_err(|e| self.unreadable(name, e))
     }
 
     fn tensor(&self, name: &str) -> Result<&Tensor, WeightsError> {
-        self.tensors.get(name).ok_or_else(|| WeightsError::NoSuchTensor(name.to_owned()))
+        let tensors = &self.contents.tensors;
+        let place = self.sorted.binary_search_by(|&place| (*tensors[place].name).cmp(name));
+        let Ok(place) = place else { return Err(WeightsError::NoSuchTensor(name.to_owned())) };
+        match &tensors[self.sorted[place]].tensor {
+            Ok(tensor) => Ok(tensor),
+            Err(reason) => Err(self.invalid(name, reason)),
+        }
+    }
+
+    /// Why a tensor could not be read: its bytes, or the disk.
+    fn unreadable(&self, name: &str, error: io::Error) -> WeightsError {
+        match error.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                self.invalid(name, &error.to_string())
+            }
+            _ => WeightsError::Io { path: None, source: error },
+        }
+    }
+
+    fn invalid(&self, name: &str, reason: &str) -> WeightsError {
+        WeightsError::Invalid { format: self.format, reason: format!("tensor {}: {reason}", quoted(name)) }
     }
 }
 
-/// Takes off what `DataParallel` and `torch.compile` put before every name.
-fn strip_prefixes(mut tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
-    let wrapper = |tensors: &BTreeMap<String, Tensor>| {
-        let prefixes = ["module.", "_orig_mod."];
-        prefixes.into_iter().find(|prefix| tensors.keys().all(|name| name.starts_with(prefix)))
+/// Reads a zip archive: PyTorch's, or Keras's.
+#[cfg(any(feature = "torch", feature = "hdf5"))]
+fn read_zip(source: &Arc<Source>) -> Result<(Format, Result<Contents, String>), WeightsError> {
+    let archive = zip::Archive::open(source)
+        .map_err(|reason| WeightsError::Invalid { format: Format::TorchZip, reason })?;
+    #[cfg(feature = "torch")]
+    if let Some(pickle) = archive.names().find(|name| name.ends_with("data.pkl")) {
+        let folder = pickle.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+        let script = archive.names().any(|name| name.strip_prefix(&*folder) == Some("constants.pkl"));
+        let format = if script { Format::TorchScript } else { Format::TorchZip };
+        return Ok((format, torch::read_zip(&archive, script)));
+    }
+    #[cfg(feature = "hdf5")]
+    if archive.names().any(|name| name == "model.weights.h5") {
+        return Ok((Format::KerasZip, read_keras(&archive)));
+    }
+    let (what, advice) = foreign::name_zip(archive.names());
+    Err(WeightsError::Foreign { what, advice })
+}
+
+#[cfg(not(any(feature = "torch", feature = "hdf5")))]
+fn read_zip(_: &Arc<Source>) -> Result<(Format, Result<Contents, String>), WeightsError> {
+    Err(WeightsError::UnknownFormat)
+}
+
+/// Keras 3's archive.
+#[cfg(feature = "hdf5")]
+fn read_keras(archive: &zip::Archive) -> Result<Contents, String> {
+    /// Descriptions of more bytes are not read. That of a ShuffleNetV2 has 200 KB.
+    const MAX_CONFIG: u64 = 16 << 20;
+    let part = |name: &str| -> Result<Option<Arc<Source>>, String> {
+        let Some((source, range)) = archive.find(name)? else { return Ok(None) };
+        Source::part(&source, range).map(Arc::new).map(Some).map_err(|e| e.to_string())
     };
-    while !tensors.is_empty()
-        && let Some(prefix) = wrapper(&tensors)
-    {
-        tensors =
-            tensors.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect();
-    }
-    tensors
+    let config = match part("config.json")? {
+        Some(config) if config.len() <= MAX_CONFIG => {
+            String::from_utf8(config.read_range(0..config.len()).map_err(|e| e.to_string())?).ok()
+        }
+        _ => None,
+    };
+    let weights = part("model.weights.h5")?.ok_or("there is no model.weights.h5 in it")?;
+    hdf5::read(&weights, config.as_deref())
 }
 
-/// Tensors may share bytes or repeat them (stride 0), so that a small file can declare far more values than
-/// it holds. What honest files do stays well below this bound.
-fn check_total(tensors: &BTreeMap<String, Tensor>, file_len: u64) -> Result<(), String> {
+/// Tensors may share bytes or repeat them (stride 0) or be compressed, so that a small file can declare far more values
+/// than it holds. What honest files do stays well below this bound.
+fn check_total(tensors: &[Named], file_len: u64) -> Result<(), String> {
     let limit = file_len.saturating_mul(4).saturating_add(1 << 20).min(isize::MAX as u64 / 8);
     let mut total: u64 = 0;
-    for (name, tensor) in tensors {
-        let elements = tensor.shape.iter().try_fold(1u64, |product, &n| product.checked_mul(n as u64));
-        total = elements.and_then(|n| total.checked_add(n)).unwrap_or(u64::MAX);
+    for Named { name, tensor } in tensors {
+        let Ok(tensor) = tensor else { continue };
+        total = tensor.elements().and_then(|n| total.checked_add(n)).unwrap_or(u64::MAX);
         if total > limit {
             return Err(format!(
                 "the file has {file_len} bytes, but its tensors up to {} of shape {:?} are declared to hold \
@@ -306,32 +397,4 @@ fn check_total(tensors: &BTreeMap<String, Tensor>, file_len: u64) -> Result<(), 
         }
     }
     Ok(())
-}
-
-/// Gathers the elements of a strided tensor in C order. Only the part of the file between its first and
-/// its last element is read.
-fn read_strided(source: &Source, tensor: &Tensor) -> io::Result<Vec<u8>> {
-    let Tensor { dtype, shape, offset, strides } = tensor;
-    let size = dtype.size();
-    let elements: usize = shape.iter().product();
-    if elements == 0 {
-        return Ok(Vec::new());
-    }
-    let last: usize = shape.iter().zip(strides).map(|(&n, &stride)| (n - 1) * stride).sum();
-    let stored = source.read_range(*offset..offset + ((last + 1) * size) as u64)?;
-    if *strides == dense_strides(shape) {
-        return Ok(stored);
-    }
-    let mut dense = Vec::with_capacity(elements * size);
-    let mut index = vec![0; shape.len()];
-    loop {
-        let at: usize = index.iter().zip(strides).map(|(&i, &stride)| i * stride).sum();
-        dense.extend_from_slice(&stored[at * size..(at + 1) * size]);
-        // Count up like an odometer, the last axis fastest.
-        let Some(axis) = (0..shape.len()).rev().find(|&axis| index[axis] + 1 < shape[axis]) else {
-            return Ok(dense);
-        };
-        index[axis] += 1;
-        index[axis + 1..].fill(0);
-    }
 }

@@ -1,13 +1,15 @@
-//! A reader for the pickles in PyTorch checkpoints that runs nothing.
+//! A reader for pickles that runs nothing.
 //!
 //! A pickle is a program for a stack machine, and Python's machine will call any function it names. This
-//! one knows dictionaries, lists, tuples, strings and integers, and the few calls that rebuild tensors; a
-//! short list of other classes ([`INERT`]) becomes an opaque value; every other call is an error that names
-//! it. Objects live in an arena and refer to each other by index, so that sharing and cycles cost nothing,
-//! nothing recurses, and memory grows by a constant per byte of pickle.
+//! one knows dictionaries, lists, tuples, strings and integers, and the few calls that rebuild tensors.
+//! Whatever else the pickle asks to call becomes an [`Instance`]: a note of what was named, with the items
+//! and attributes that it was given. Objects live in an arena and refer to each other by index, so that
+//! sharing and cycles cost nothing, nothing recurses, and memory grows by a constant per byte of pickle.
 
+use super::tensor::{MAX_DIMENSIONS, dense_strides};
 use super::{DType, quoted};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 
 /// An object is an index into the arena.
 pub(super) type Id = u32;
@@ -17,9 +19,6 @@ const MAX_OBJECTS: usize = 1 << 19;
 
 /// Longest name of a class or a storage. A name that the pickle spells once it can use a million times.
 const MAX_NAME: usize = 256;
-
-/// Most dimensions of a tensor.
-const MAX_DIMENSIONS: usize = 16;
 
 /// What a pickle can build here.
 pub(super) enum Object {
@@ -34,18 +33,58 @@ pub(super) enum Object {
     Global(String),
     Storage(Box<Storage>),
     Tensor(Box<Tensor>),
-    /// A value of no interest: floats, byte strings, sets, the makings of [`INERT`].
+    /// A tensor of a kind that is not read, and why.
+    Unreadable(String),
+    Instance(Box<Instance>),
+    /// A byte string: where it lies in the pickle.
+    Bytes(Range<usize>),
+    /// What NumPy's elements are: a type and whether its most significant byte comes first.
+    NumpyType(String, bool),
+    /// An array of NumPy, with its values in the pickle; none before they have come.
+    Array(Option<Box<Array>>),
+    /// A value of no interest: floats, sets, dates.
     Opaque,
 }
 
-/// A flat array of elements, kept outside of the pickle under `key`.
+/// An array of NumPy.
+pub(super) struct Array {
+    pub(super) dtype: DType,
+    pub(super) big_endian: bool,
+    pub(super) shape: Vec<usize>,
+    /// In elements.
+    pub(super) strides: Vec<usize>,
+    /// Its bytes within the pickle.
+    pub(super) bytes: Range<usize>,
+}
+
+/// What a call of an unknown function or class would have made.
+#[derive(Default)]
+pub(super) struct Instance {
+    /// Items, where it behaves like a dictionary.
+    pub(super) items: Vec<(Id, Id)>,
+    /// Where its attributes are: dictionaries, if all is well.
+    pub(super) state: Vec<Id>,
+}
+
+/// A flat array of elements, kept outside of the pickle under `key`, or within.
 pub(super) struct Storage {
     pub(super) key: String,
-    /// `None` where the storage counts bytes and the tensor says what they mean.
-    pub(super) dtype: Option<DType>,
+    /// Where the elements lie in the pickle, if they do.
+    pub(super) within: Option<Range<usize>>,
+    pub(super) element: Element,
     pub(super) elements: u64,
     /// Elements to skip in the storage: files of PyTorch before 0.4 have storages inside storages.
     pub(super) skip: u64,
+}
+
+/// What a storage is made of.
+#[derive(Clone, Debug)]
+pub(super) enum Element {
+    Known(DType),
+    /// Bytes, of which the tensor says what they mean.
+    Untyped,
+    /// Of this many bytes, if that is known, and nothing that weights could be made of.
+    Other(Option<u64>, String),
 }
 
 /// A tensor: a strided view of a storage, all numbers in elements.
@@ -65,26 +104,36 @@ pub(super) enum Error {
     Refused(String),
 }
 
-/// Classes whose making has no effect and whose values do not matter: what people keep beside weights.
-const INERT: &[&str] = &[
-    "__builtin__.set",
-    "_codecs.encode",
-    "argparse.Namespace",
-    "builtins.set",
-    "collections.Counter",
-    "collections.defaultdict",
-    "numpy._core.multiarray._reconstruct",
-    "numpy._core.multiarray.scalar",
-    "numpy.core.multiarray._reconstruct",
-    "numpy.core.multiarray.scalar",
-    "numpy.dtype",
-    "numpy.ndarray",
-    "pathlib.PosixPath",
-    "pathlib.WindowsPath",
-    "torch.Size",
-    "torch.device",
-    "torch.torch_version.TorchVersion",
+/// Modules and functions that no checkpoint has an honest use for.
+const DANGEROUS: &[&str] = &[
+    "os.",
+    "posix.",
+    "nt.",
+    "subprocess.",
+    "socket.",
+    "shutil.",
+    "pty.",
+    "runpy.",
+    "ctypes.",
+    "webbrowser.",
+    "importlib.",
+    "builtins.eval",
+    "builtins.exec",
+    "builtins.compile",
+    "builtins.open",
+    "builtins.__import__",
+    "__builtin__.eval",
+    "__builtin__.exec",
+    "__builtin__.execfile",
+    "__builtin__.compile",
+    "__builtin__.open",
+    "__builtin__.__import__",
+    "torch.hub.",
+    "torch.load",
 ];
+
+/// How many of them are remembered.
+const MAX_WARNINGS: usize = 3;
 
 /// The finished objects of one pickle.
 pub(super) struct Pickle {
@@ -92,11 +141,22 @@ pub(super) struct Pickle {
     root: Id,
     /// Bytes that the pickle took up.
     pub(super) len: usize,
+    /// Functions that the pickle names and an honest one would not.
+    pub(super) dangerous: BTreeSet<String>,
 }
 
 impl Pickle {
+    pub(super) fn root_id(&self) -> Id {
+        self.root
+    }
+
     pub(super) fn root(&self) -> &Object {
         self.get(self.root)
+    }
+
+    /// How many objects there are: one more than the greatest id.
+    pub(super) fn objects(&self) -> usize {
+        self.arena.len()
     }
 
     pub(super) fn get(&self, id: Id) -> &Object {
@@ -113,7 +173,7 @@ impl Pickle {
     /// All storages that the pickle mentions, by key.
     pub(super) fn storages(&self) -> HashMap<&str, &Storage> {
         let storages = self.arena.iter().filter_map(|object| match object {
-            Object::Storage(storage) => Some((storage.key.as_str(), &**storage)),
+            Object::Storage(storage) if storage.within.is_none() => Some((storage.key.as_str(), &**storage)),
             _ => None,
         });
         storages.collect()
@@ -137,6 +197,23 @@ impl Pickle {
 
 /// Reads the pickle at the start of `bytes`.
 pub(super) fn read(bytes: &[u8]) -> Result<Pickle, Error> {
+    read_within(bytes, false)
+}
+
+/// Reads the five pickles of a legacy container; the second number is where they end.
+pub(super) fn read_five(bytes: &[u8], within: bool) -> Result<([Pickle; 5], usize), Error> {
+    let mut at = 0;
+    let mut next = || {
+        let pickle = read_within(&bytes[at..], within)?;
+        at += pickle.len;
+        Ok(pickle)
+    };
+    let pickles = [next()?, next()?, next()?, next()?, next()?];
+    Ok((pickles, at))
+}
+
+/// `within` says that the pickle lies in another one.
+fn read_within(bytes: &[u8], within: bool) -> Result<Pickle, Error> {
     let mut machine = Machine {
         bytes,
         at: 0,
@@ -145,9 +222,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<Pickle, Error> {
         marks: Vec::new(),
         memo: HashMap::new(),
         copied: 0,
+        dangerous: BTreeSet::new(),
+        within,
+        read_within: 0,
     };
     let root = machine.run()?;
-    Ok(Pickle { arena: machine.arena, root, len: machine.at })
+    Ok(Pickle { arena: machine.arena, root, len: machine.at, dangerous: machine.dangerous })
 }
 
 struct Machine<'a> {
@@ -160,6 +240,11 @@ struct Machine<'a> {
     memo: HashMap<u32, Id>,
     /// Items copied from one object to another: the only work that is not paid for byte by byte.
     copied: usize,
+    dangerous: BTreeSet<String>,
+    /// Whether this pickle lies in another one; nothing is looked for in it then.
+    within: bool,
+    /// Bytes of pickles in this one that were read.
+    read_within: usize,
 }
 
 type Result<T, E = Error> = std::result::Result<T, E>;
@@ -212,19 +297,44 @@ impl Machine<'_> {
                     let len = self.len4()?;
                     self.long(len)?;
                 }
-                // BINFLOAT
+                // INT, LONG: in text, and the truth values of protocol 0.
+                b'I' | b'L' => {
+                    let line = self.line()?;
+                    let object = match line.trim_end_matches('L') {
+                        "00" => Object::Bool(false),
+                        "01" => Object::Bool(true),
+                        digits => digits.parse().map_or(Object::Opaque, Object::Int),
+                    };
+                    self.push(object)?;
+                }
+                // FLOAT, BINFLOAT
+                b'F' => {
+                    self.line()?;
+                    self.push(Object::Opaque)?;
+                }
                 b'G' => {
                     self.take::<8>()?;
                     self.push(Object::Opaque)?;
                 }
-                // SHORT_BINSTRING, BINSTRING: strings of Python 2; SHORT_BINUNICODE, BINUNICODE, BINUNICODE8
+                // STRING, UNICODE
+                b'S' | b'V' => {
+                    let line = self.line()?;
+                    let text = if opcode == b'S' { line.trim_matches(['\'', '"']) } else { &line };
+                    self.push(Object::Str(text.to_owned()))?;
+                }
+                // SHORT_BINSTRING: of Python 2; SHORT_BINUNICODE, BINUNICODE, BINUNICODE8; BINSTRING
                 b'U' | 0x8c => {
                     let len = self.len1()?;
                     self.string(len)?;
                 }
-                b'T' | b'X' => {
+                b'X' => {
                     let len = self.len4()?;
                     self.string(len)?;
+                }
+                // Python 2 knew no byte strings; one of this length is no name.
+                b'T' => {
+                    let len = self.len4()?;
+                    self.byte_string(len)?;
                 }
                 0x8d => {
                     let len = self.len8()?;
@@ -233,15 +343,15 @@ impl Machine<'_> {
                 // SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
                 b'C' => {
                     let len = self.len1()?;
-                    self.opaque_bytes(len)?;
+                    self.byte_string(len)?;
                 }
                 b'B' => {
                     let len = self.len4()?;
-                    self.opaque_bytes(len)?;
+                    self.byte_string(len)?;
                 }
                 0x8e | 0x96 => {
                     let len = self.len8()?;
-                    self.opaque_bytes(len)?;
+                    self.byte_string(len)?;
                 }
                 // EMPTY_TUPLE, TUPLE1, TUPLE2, TUPLE3, TUPLE
                 b')' => self.push(Object::Tuple(Vec::new()))?,
@@ -290,7 +400,15 @@ impl Machine<'_> {
                     let items = self.pop_mark()?;
                     self.set_items(items)?;
                 }
-                // BINPUT, LONG_BINPUT, MEMOIZE, BINGET, LONG_BINGET
+                // PUT, BINPUT, LONG_BINPUT, MEMOIZE, GET, BINGET, LONG_BINGET
+                b'p' => {
+                    let index = self.index()?;
+                    self.remember(index)?;
+                }
+                b'g' => {
+                    let index = self.index()?;
+                    self.recall(index)?;
+                }
                 b'q' => {
                     let index = self.take::<1>()?[0].into();
                     self.remember(index)?;
@@ -318,8 +436,12 @@ impl Machine<'_> {
                     let (Object::Str(module), Object::Str(name)) = (self.get(module), self.get(name)) else {
                         return refuse("the pickle names a class by something other than strings");
                     };
-                    let (module, name) = (module.clone(), name.clone());
-                    self.global(&module, &name)?;
+                    if module.len() + name.len() > MAX_NAME {
+                        self.push(Object::Opaque)?;
+                    } else {
+                        let (module, name) = (module.clone(), name.clone());
+                        self.global(&module, &name)?;
+                    }
                 }
                 // REDUCE, NEWOBJ, NEWOBJ_EX, BUILD
                 b'R' | 0x81 => {
@@ -330,19 +452,37 @@ impl Machine<'_> {
                     let (_kwargs, args, callee) = (self.pop()?, self.pop()?, self.pop()?);
                     self.call(callee, args)?;
                 }
-                b'b' => {
+                // INST, OBJ: how Python 2 made objects of its first kind of classes.
+                b'i' => {
+                    let (module, name) = (self.line()?, self.line()?);
+                    self.global(&module, &name)?;
                     self.pop()?;
-                    // Attributes of a dictionary (`_metadata`) or of something opaque: not needed.
+                    self.pop_mark()?;
+                    self.push(Object::Instance(Box::default()))?;
+                }
+                b'o' => {
+                    self.pop_mark()?;
+                    self.push(Object::Instance(Box::default()))?;
+                }
+                b'b' => {
+                    let state = self.pop()?;
                     let top = self.top()?;
-                    if !matches!(self.get(top), Object::Dict(_) | Object::Opaque | Object::Tensor(_)) {
-                        return refuse("the pickle sets attributes of an object that has none");
+                    // Attributes of a dictionary (`_metadata`) or of a tensor are not needed.
+                    match &mut self.arena[top as usize] {
+                        Object::Instance(instance) => instance.state.push(state),
+                        Object::Array(None) => self.arena[top as usize] = self.array_state(state),
+                        Object::NumpyType(..) => self.set_byte_order(top, state),
+                        _ => {}
                     }
                 }
-                // BINPERSID
+                // PERSID, BINPERSID
+                b'P' => {
+                    self.line()?;
+                    self.push(Object::Opaque)?;
+                }
                 b'Q' => {
                     let id = self.pop()?;
-                    let storage = self.storage(id)?;
-                    self.push(Object::Storage(Box::new(storage)))?;
+                    self.persistent(id)?;
                 }
                 _ => return refuse(format!("pickle opcode {opcode:#04x} is not understood")),
             }
@@ -383,14 +523,21 @@ impl Machine<'_> {
         Ok(String::from_utf8_lossy(&rest[..len]).into_owned())
     }
 
+    /// A place in the memo, in text.
+    fn index(&mut self) -> Result<u32> {
+        self.line()?
+            .parse()
+            .or_else(|_| refuse("the pickle refers to an object by something other than a number"))
+    }
+
     fn string(&mut self, len: u64) -> Result<()> {
         let string = String::from_utf8_lossy(self.take_len(len)?).into_owned();
         self.push(Object::Str(string))
     }
 
-    fn opaque_bytes(&mut self, len: u64) -> Result<()> {
-        self.take_len(len)?;
-        self.push(Object::Opaque)
+    fn byte_string(&mut self, len: u64) -> Result<()> {
+        let len = self.take_len(len)?.len();
+        self.push(Object::Bytes(self.at - len..self.at))
     }
 
     fn long(&mut self, len: u64) -> Result<()> {
@@ -467,10 +614,9 @@ impl Machine<'_> {
 
     fn append(&mut self, items: Vec<Id>) -> Result<()> {
         let list = self.top()?;
-        match &mut self.arena[list as usize] {
-            Object::List(list) => list.extend(items),
-            Object::Opaque => {}
-            _ => return refuse("the pickle appends to something other than a list"),
+        // What takes items without being a list is of no interest.
+        if let Object::List(list) = &mut self.arena[list as usize] {
+            list.extend(items);
         }
         Ok(())
     }
@@ -481,45 +627,63 @@ impl Machine<'_> {
         if !rest.is_empty() {
             return refuse("the pickle sets a key without a value");
         }
+        let pairs = pairs.iter().map(|&[key, value]| (key, value));
         match &mut self.arena[dict as usize] {
-            Object::Dict(dict) => dict.extend(pairs.iter().map(|&[key, value]| (key, value))),
-            Object::Opaque => {}
-            _ => return refuse("the pickle sets items of something other than a dictionary"),
+            Object::Dict(dict) => dict.extend(pairs),
+            Object::Instance(instance) => instance.items.extend(pairs),
+            _ => {}
         }
         Ok(())
     }
 
     fn global(&mut self, module: &str, name: &str) -> Result<()> {
         if module.len() + name.len() > MAX_NAME {
-            return refuse("the name of a class is too long");
+            return self.push(Object::Opaque);
         }
-        self.push(Object::Global(format!("{module}.{name}")))
+        let name = format!("{module}.{name}");
+        if DANGEROUS.iter().any(|bad| name.starts_with(bad)) && self.dangerous.len() < MAX_WARNINGS {
+            self.dangerous.insert(name.clone());
+        }
+        self.push(Object::Global(name))
     }
 
-    /// What stands in for calling `callee(*args)`.
+    /// What stands in for calling `callee(*args)`. Nothing is called.
     fn call(&mut self, callee: Id, args: Id) -> Result<()> {
-        let Object::Global(name) = self.get(callee) else {
-            return refuse("the pickle calls something other than a named function");
-        };
-        let Object::Tuple(args) = self.get(args) else {
-            return refuse(format!("the pickle calls {} with something other than a tuple", quoted(name)));
+        let (Object::Global(name), Object::Tuple(args)) = (self.get(callee), self.get(args)) else {
+            // Python may have got the function from an object; what it would do is no more known than before.
+            return self.push(Object::Instance(Box::default()));
         };
         let object = match name.as_str() {
-            "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2" => self.tensor(args, None)?,
-            "torch._utils._rebuild_tensor_v3" => {
-                let dtype = match args.get(6).map(|&id| self.get(id)) {
-                    Some(Object::Global(name)) => dtype_by_name(name)?,
-                    _ => return refuse("a tensor without element type"),
-                };
-                self.tensor(args, Some(dtype))?
+            "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2" => {
+                self.tensor(args, None).unwrap_or_else(Object::Unreadable)
             }
-            "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state" => {
+            "torch._utils._rebuild_tensor_v3" => {
+                let element = match args.get(6).map(|&id| self.get(id)) {
+                    Some(Object::Global(name)) => element(name),
+                    _ => Element::Untyped,
+                };
+                self.tensor(args, Some(element)).unwrap_or_else(Object::Unreadable)
+            }
+            "torch._utils._rebuild_parameter"
+            | "torch._utils._rebuild_parameter_with_state"
+            | "torch._utils._rebuild_device_tensor_from_cpu_tensor" => {
                 // A parameter is its tensor.
                 let Some(&tensor) = args.first() else {
                     return refuse("a parameter without a tensor");
                 };
                 self.stack.push(tensor);
                 return Ok(());
+            }
+            "torch._tensor._rebuild_from_type_v2" => {
+                // A tensor of a subclass: the function that makes the tensor, the class, the arguments, attributes.
+                let &[function, _class, args, ..] = &args[..] else {
+                    return self.push(Object::Instance(Box::default()));
+                };
+                // One of these inside of another would be no tensor, and a loop.
+                return match self.get(function) {
+                    Object::Global(inner) if inner != name => self.call(function, args),
+                    _ => self.push(Object::Opaque),
+                };
             }
             "collections.OrderedDict" => {
                 let dict = self.ordered_dict(args)?;
@@ -529,19 +693,118 @@ impl Machine<'_> {
                 }
                 Object::Dict(dict)
             }
-            "torch._utils._rebuild_qtensor" => {
-                return refuse("quantised tensors are not supported: save the float model's state_dict()");
+            "collections.defaultdict" => Object::Dict(Vec::new()),
+            "torch.storage._load_from_bytes" if !self.within => {
+                let Some(&Object::Bytes(ref bytes)) = args.first().map(|&id| self.get(id)) else {
+                    return self.push(Object::Opaque);
+                };
+                let bytes = bytes.clone();
+                self.storage_within(bytes)?
             }
-            name if INERT.contains(&name) => Object::Opaque,
-            name => {
-                return refuse(format!(
-                    "the pickle asks to run {}, which is refused: only tensors and dictionaries are read \
-                     (save a model's state_dict(), not the model)",
-                    quoted(name)
-                ));
+            "numpy.core.multiarray._reconstruct" | "numpy._core.multiarray._reconstruct" => {
+                Object::Array(None)
             }
+            "numpy.core.numeric._frombuffer" | "numpy._core.numeric._frombuffer" => {
+                // (bytes, type, shape, order)
+                let &[bytes, dtype, shape, order] = &args[..] else { return self.push(Object::Opaque) };
+                let fortran = matches!(self.get(order), Object::Str(order) if order == "F");
+                self.array(shape, dtype, fortran, bytes)
+            }
+            "numpy.dtype" => match args.first().map(|&id| self.get(id)) {
+                Some(Object::Str(code)) if code.len() <= 8 => Object::NumpyType(code.clone(), false),
+                _ => Object::Opaque,
+            },
+            "torch._utils._rebuild_qtensor" => Object::Unreadable(QUANTISED.into()),
+            "torch._utils._rebuild_sparse_tensor" | "torch._utils._rebuild_sparse_csr_tensor" => {
+                Object::Unreadable("it is sparse, which is not supported".into())
+            }
+            "torch._utils._rebuild_meta_tensor_no_storage" => {
+                Object::Unreadable("it was saved without values (device \"meta\")".into())
+            }
+            "torch._utils._rebuild_nested_tensor" | "torch._utils._rebuild_wrapper_subclass" => {
+                Object::Unreadable("it is a tensor of a kind that is not supported".into())
+            }
+            _ => Object::Instance(Box::default()),
         };
         self.push(object)
+    }
+
+    /// The storage in a whole legacy container that lies in this pickle, as Python's own `pickle` stores it.
+    fn storage_within(&mut self, bytes: Range<usize>) -> Result<Object> {
+        // Each lies there once, unless somebody wants it to be read over and over.
+        self.read_within += bytes.len();
+        if self.read_within > self.bytes.len() {
+            return refuse("the pickle has one storage read over and over");
+        }
+        let start = bytes.start;
+        let whole = &self.bytes[bytes];
+        let Ok((pickles, end)) = read_five(whole, true) else { return Ok(Object::Opaque) };
+        let [.., object, _keys] = &pickles;
+        let Object::Storage(storage) = object.root() else { return Ok(Object::Opaque) };
+        let Element::Known(dtype) = storage.element else { return Ok(Object::Opaque) };
+        // The number of elements comes first.
+        let elements = whole.get(end..).and_then(|rest| rest.first_chunk()).map(|n| u64::from_le_bytes(*n));
+        let len = usize::try_from(storage.elements).ok().and_then(|n| n.checked_mul(dtype.size()));
+        let within = len.and_then(|len| Some(end + 8..(end + 8).checked_add(len)?));
+        match within.filter(|within| elements == Some(storage.elements) && within.end <= whole.len()) {
+            None => Ok(Object::Opaque),
+            Some(within) => Ok(Object::Storage(Box::new(Storage {
+                key: storage.key.clone(),
+                within: Some(start + within.start..start + within.end),
+                element: storage.element.clone(),
+                elements: storage.elements,
+                skip: 0,
+            }))),
+        }
+    }
+
+    /// `(version, shape, type, Fortran's order, bytes)`
+    fn array_state(&self, state: Id) -> Object {
+        match self.get(state) {
+            Object::Tuple(fields) => match fields[..] {
+                [_version, shape, dtype, fortran, bytes] => {
+                    let fortran = matches!(self.get(fortran), Object::Bool(true) | Object::Int(1));
+                    self.array(shape, dtype, fortran, bytes)
+                }
+                _ => Object::Opaque,
+            },
+            _ => Object::Opaque,
+        }
+    }
+
+    fn array(&self, shape: Id, dtype: Id, fortran: bool, bytes: Id) -> Object {
+        let unreadable = |reason: &str| Object::Unreadable(reason.to_owned());
+        let (Object::NumpyType(code, big_endian), Ok(shape)) = (self.get(dtype), self.numbers(shape)) else {
+            return Object::Opaque;
+        };
+        let Object::Bytes(bytes) = self.get(bytes) else {
+            return unreadable("its values were pickled as text (protocol 2 or before)");
+        };
+        let Some(dtype) = numpy_type(code) else {
+            return unreadable("it is an array of elements that are not supported");
+        };
+        let len = shape.iter().try_fold(dtype.size(), |product, &n| product.checked_mul(n));
+        if len != Some(bytes.len()) {
+            return unreadable("its shape does not fit its bytes");
+        }
+        let strides = if fortran {
+            let reversed: Vec<usize> = shape.iter().rev().copied().collect();
+            dense_strides(&reversed).into_iter().rev().collect()
+        } else {
+            dense_strides(&shape)
+        };
+        let array = Array { dtype, big_endian: *big_endian, shape, strides, bytes: bytes.clone() };
+        Object::Array(Some(Box::new(array)))
+    }
+
+    /// `(version, order of bytes, ...)`
+    fn set_byte_order(&mut self, dtype: Id, state: Id) {
+        let Object::Tuple(fields) = self.get(state) else { return };
+        let order = fields.get(1).map(|&id| self.get(id));
+        let big = matches!(order, Some(Object::Str(order)) if order == ">");
+        if let Object::NumpyType(_, big_endian) = &mut self.arena[dtype as usize] {
+            *big_endian = big;
+        }
     }
 
     /// `OrderedDict()` or, as Python 2 wrote it, `OrderedDict([[key, value], ...])`.
@@ -557,60 +820,59 @@ impl Machine<'_> {
         items.iter().map(pair).collect()
     }
 
-    /// `(storage, offset, shape, strides, ...)`
-    fn tensor(&self, args: &[Id], dtype: Option<DType>) -> Result<Object> {
+    /// `(storage, offset, shape, strides, ...)`, or what is wrong with it.
+    fn tensor(&self, args: &[Id], element: Option<Element>) -> Result<Object, String> {
         let [storage, offset, shape, strides, rest @ ..] = args else {
-            return refuse("a tensor is built from too few arguments");
+            return Err("it is built from too few arguments".into());
         };
         // The last of seven (v2) or eight (v3) arguments tells of lazily conjugated or negated values.
-        let lazy = rest.get(if dtype.is_some() { 3 } else { 2 }).map(|&id| self.get(id));
+        let lazy = rest.get(if element.is_some() { 3 } else { 2 }).map(|&id| self.get(id));
         if matches!(lazy, Some(Object::Dict(entries)) if !entries.is_empty()) {
-            return refuse("a tensor with lazy conjugation or negation is not supported");
+            return Err("its values are lazily conjugated or negated, which is not supported".into());
         }
         let Object::Storage(declared) = self.get(*storage) else {
-            return refuse("a tensor is built from something other than a storage");
+            return Err("it is built from something other than a storage".into());
         };
-        let Some(dtype) = dtype.or(declared.dtype) else {
-            return refuse("a tensor without element type");
-        };
-        let numbers = |id: &Id| match self.get(*id) {
-            Object::Tuple(items) | Object::List(items) if items.len() <= MAX_DIMENSIONS => {
-                items.iter().map(|&id| Ok(self.non_negative(id)? as usize)).collect::<Result<Vec<_>>>()
+        let dtype = match element.as_ref().unwrap_or(&declared.element) {
+            &Element::Known(dtype) => dtype,
+            Element::Untyped => return Err("it has no element type".into()),
+            Element::Other(_, name) if name.starts_with("torch.Q") => return Err(QUANTISED.into()),
+            Element::Other(_, name) => {
+                return Err(format!("its elements, {}, are not supported", quoted(name)));
             }
-            _ => refuse("a tensor's shape or strides are not a short tuple"),
         };
-        let tensor = Tensor {
-            storage: *storage,
-            dtype,
-            offset: self.non_negative(*offset)?,
-            shape: numbers(shape)?,
-            strides: numbers(strides)?,
-        };
-        if tensor.shape.len() != tensor.strides.len() {
-            return refuse(format!(
-                "a tensor has {} dimensions and {} strides",
-                tensor.shape.len(),
-                tensor.strides.len()
-            ));
+        let (shape, strides) = (self.numbers(*shape)?, self.numbers(*strides)?);
+        if shape.len() != strides.len() {
+            return Err(format!("it has {} dimensions and {} strides", shape.len(), strides.len()));
         }
-        Ok(Object::Tensor(Box::new(tensor)))
+        let offset = self.non_negative(*offset)?;
+        Ok(Object::Tensor(Box::new(Tensor { storage: *storage, dtype, offset, shape, strides })))
     }
 
-    fn non_negative(&self, id: Id) -> Result<u64> {
+    /// A shape, or strides.
+    fn numbers(&self, id: Id) -> Result<Vec<usize>, String> {
+        match self.get(id) {
+            Object::Tuple(items) | Object::List(items) if items.len() <= MAX_DIMENSIONS => {
+                items.iter().map(|&id| Ok(self.non_negative(id)? as usize)).collect()
+            }
+            _ => Err("its shape or strides are not a short tuple".into()),
+        }
+    }
+
+    fn non_negative(&self, id: Id) -> Result<u64, String> {
         match self.get(id) {
             // What fits 63 bits may still be too much for a 32-bit machine.
             &Object::Int(value) if usize::try_from(value).is_ok() => Ok(value as u64),
-            _ => refuse("a size or an offset is not a non-negative integer"),
+            _ => Err("a size or an offset is not a non-negative integer".into()),
         }
     }
 
-    /// `("storage", class, key, location, elements[, view])`
-    fn storage(&self, id: Id) -> Result<Storage> {
-        let Object::Tuple(fields) = self.get(id) else {
-            return refuse("a storage is named by something other than a tuple");
-        };
-        let fields: Vec<&Object> = fields.iter().map(|&id| self.get(id)).collect();
-        match fields[..] {
+    /// `("storage", class, key, location, elements[, view])`, or `("module", class, file, source)` where a whole
+    /// module was saved before PyTorch 1.6.
+    fn persistent(&mut self, id: Id) -> Result<()> {
+        let Object::Tuple(fields) = self.get(id) else { return self.push(Object::Opaque) };
+        let objects: Vec<&Object> = fields.iter().take(8).map(|&id| self.get(id)).collect();
+        let storage = match objects[..] {
             [
                 Object::Str(tag),
                 Object::Global(class),
@@ -619,30 +881,33 @@ impl Machine<'_> {
                 Object::Int(elements),
                 ref view @ ..,
             ] if tag == "storage" && key.len() <= MAX_NAME => {
-                let dtype = match class.as_str() {
-                    "torch.storage.UntypedStorage" | "torch.UntypedStorage" => None,
-                    class => Some(dtype_by_name(class)?),
-                };
                 let skip = match view.first() {
-                    Some(Object::Tuple(view)) if view.len() == 3 => self.non_negative(view[1])?,
-                    _ => 0,
+                    Some(Object::Tuple(view)) if view.len() == 3 => self.non_negative(view[1]).ok(),
+                    _ => Some(0),
                 };
-                let Ok(elements) = u64::try_from(*elements) else {
+                let (Ok(elements), Some(skip)) = (u64::try_from(*elements), skip) else {
                     return refuse("a storage of negative size");
                 };
-                Ok(Storage { key: key.clone(), dtype, elements, skip })
+                Storage { key: key.clone(), within: None, element: element(class), elements, skip }
             }
-            [Object::Str(tag), ..] if tag == "module" => {
-                refuse("the file holds a whole model with its code: save its state_dict() instead")
+            [Object::Str(tag), Object::Global(_), ..] if tag == "module" => {
+                let class = fields[1];
+                self.stack.push(class);
+                return Ok(());
             }
-            _ => refuse("a storage is not described as PyTorch does"),
-        }
+            _ => return self.push(Object::Opaque),
+        };
+        self.push(Object::Storage(Box::new(storage)))
     }
 }
 
-/// Element type of `torch.FloatStorage` or `torch.float32`.
-fn dtype_by_name(name: &str) -> Result<DType> {
-    Ok(match name {
+const QUANTISED: &str = "it is quantised, which is not supported: save the float model's state_dict()";
+
+/// What `torch.FloatStorage` or `torch.float32` stands for.
+fn element(name: &str) -> Element {
+    let other = |size| Element::Other(Some(size), name.to_owned());
+    Element::Known(match name {
+        "torch.storage.UntypedStorage" | "torch.UntypedStorage" => return Element::Untyped,
         "torch.DoubleStorage" | "torch.float64" => DType::F64,
         "torch.FloatStorage" | "torch.float32" => DType::F32,
         "torch.HalfStorage" | "torch.float16" => DType::F16,
@@ -656,9 +921,32 @@ fn dtype_by_name(name: &str) -> Result<DType> {
         "torch.uint64" => DType::U64,
         "torch.uint32" => DType::U32,
         "torch.uint16" => DType::U16,
-        "torch.QInt8Storage" | "torch.QUInt8Storage" | "torch.QInt32Storage" => {
-            return refuse("quantised tensors are not supported: save the float model's state_dict()");
+        "torch.QInt8Storage" | "torch.QUInt8Storage" | "torch.QUInt4x2Storage" | "torch.QUInt2x4Storage" => {
+            return other(1);
         }
-        other => return refuse(format!("storage of type {} is not supported", quoted(other))),
+        "torch.QInt32Storage" => return other(4),
+        "torch.ComplexFloatStorage" | "torch.complex64" => return other(8),
+        "torch.ComplexDoubleStorage" | "torch.complex128" => return other(16),
+        name if name.starts_with("torch.float8") => return other(1),
+        _ => return Element::Other(None, name.to_owned()),
+    })
+}
+
+/// What NumPy calls `f4`.
+fn numpy_type(code: &str) -> Option<DType> {
+    Some(match code {
+        "f8" => DType::F64,
+        "f4" => DType::F32,
+        "f2" => DType::F16,
+        "i8" => DType::I64,
+        "i4" => DType::I32,
+        "i2" => DType::I16,
+        "i1" => DType::I8,
+        "u8" => DType::U64,
+        "u4" => DType::U32,
+        "u2" => DType::U16,
+        "u1" => DType::U8,
+        "b1" => DType::Bool,
+        _ => return None,
     })
 }

@@ -1,6 +1,7 @@
 //! `shufflenet logits`: arrays in, arrays out.
 
 use crate::failure::{Failure, Result};
+use crate::options::WeightsArgs;
 use crate::{Context, checkpoint, threads};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use model::{Images, Layout, npy};
@@ -19,9 +20,8 @@ In Python, an input is made and the output read by
 
 Images are run as they are: any batch, any height and width from 32 on.")]
 pub(crate) struct Args {
-    /// Checkpoint: PyTorch's .pth, .safetensors, or HDF5 from Keras 2; wiring, width and classes are recognised
-    #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
+    #[command(flatten)]
+    weights: WeightsArgs,
 
     /// Images: float32, 4-dimensional
     #[arg(long, value_name = "X.npy")]
@@ -47,7 +47,7 @@ fn layouts() -> impl TypedValueParser<Value = Layout> {
 
 pub(crate) fn run(context: &Context, args: &Args) -> Result {
     checkpoint::refuse_same(&args.output, &args.input)?;
-    checkpoint::refuse_same(&args.output, &args.weights)?;
+    checkpoint::refuse_same(&args.output, &args.weights.file)?;
     let other = |error: npy::NpyError| Failure::Other(error.to_string());
     let input = npy::read(&args.input).map_err(other)?;
     let images = images(&input, args.layout)
@@ -62,7 +62,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result {
         }
     })?;
     if args.softmax {
-        logits.chunks_exact_mut(classes).for_each(kernels::softmax);
+        logits.chunks_exact_mut(classes).for_each(model::probabilities);
     }
     npy::write(&args.output, &[images.n, classes], &logits).map_err(other)
 }
