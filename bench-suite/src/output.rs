@@ -1,10 +1,9 @@
 //! Files of a report, each there completely or not at all.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::Path;
 
-use model::atomic_file::AtomicFile;
+use model::atomic_file::replace;
 
 use crate::document::Document;
 use crate::html;
@@ -21,7 +20,7 @@ pub fn write(report: &Report, document: &Document, dir: &Path) -> Result<(), Str
     fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     let put = |name: &str, content: &str| {
         let path = dir.join(name);
-        write_file(&path, content).map_err(|e| format!("{}: {e}", path.display()))
+        replace(&path, content.as_bytes()).map_err(|e| format!("{}: {e}", path.display()))
     };
     put("report.json", &serde_json::to_string(report).map_err(|e| e.to_string())?)?;
     for table in document.tables() {
@@ -31,10 +30,4 @@ pub fn write(report: &Report, document: &Document, dir: &Path) -> Result<(), Str
         put(&format!("{}.svg", figure.id), &figure.plot.draw(PLOT_WIDTH).standalone(&figure.title))?;
     }
     put("index.html", &html::page(document))
-}
-
-fn write_file(path: &Path, content: &str) -> io::Result<()> {
-    let mut file = AtomicFile::create(path)?;
-    file.write_all(content.as_bytes())?;
-    file.commit()
 }

@@ -1,15 +1,11 @@
 //! ShuffleNetV2.
 #![forbid(unsafe_code)]
 
-pub mod atomic_file;
 mod config;
 mod error;
-#[cfg(feature = "fetch")]
-pub mod fetch;
-pub mod labels;
+mod files;
 mod layers;
 mod network;
-pub mod npy;
 mod plan;
 pub mod preprocess;
 mod resize;
@@ -20,6 +16,9 @@ mod wiring;
 
 pub use config::{Config, WIDTHS};
 pub use error::Error;
+#[cfg(feature = "fetch")]
+pub use files::fetch;
+pub use files::{atomic as atomic_file, labels, npy};
 pub use layers::{Cost, Kind, Layer};
 pub use network::Network;
 pub use plan::{Images, Layout, Workspace};

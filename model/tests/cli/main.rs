@@ -3,6 +3,8 @@
 mod arrays;
 mod files;
 mod measured;
+#[cfg(target_os = "linux")]
+mod outputs;
 mod photos;
 mod usage;
 
