@@ -46,7 +46,7 @@ fn wrong_usage_is_one_line_and_status_2() {
 #[test]
 fn an_instruction_set_that_is_not_there_is_an_error() {
     for isa in Isa::ALL {
-        let ran = run(["summary", "--isa", isa.name()]);
+        let ran = run(["bench", "--size", "32", "--seconds", "0.01", "--isa", isa.name()]);
         if isa.is_available() {
             ran.good();
         } else {
@@ -58,8 +58,18 @@ fn an_instruction_set_that_is_not_there_is_an_error() {
         command.env("KERNELS_ISA", value);
         finish(command)
     };
-    with("sse9", &["summary"]).failed(1, &["KERNELS_ISA", "sse9", "portable"]);
+    with("sse9", &["bench"]).failed(1, &["KERNELS_ISA", "sse9", "portable"]);
+    // Commands that run nothing do not read it, and an empty one is none.
+    let no_file = ["convert", "no.pth", "out.safetensors"];
+    for value in ["", "sse9"] {
+        with(value, &["summary"]).good();
+        with(value, &["--help"]).good();
+        with(value, &["bench", "--help"]).good();
+        with(value, &no_file).failed(1, &["no.pth", "No such file"]);
+        with(value, &["fetch", "0.5", "--base-url", "x"]).failed(1, &["https"]);
+    }
     let bench = ["bench", "--size", "32", "--seconds", "0.01", "--json"];
+    assert_eq!(with("", &bench).good().contains("\"isa\":\"portable\""), Isa::best().name() == "portable");
     assert!(with("portable", &bench).good().contains("\"isa\":\"portable\""));
     // The option has the last word.
     let both = [&bench[..], &["--isa", "portable"]].concat();
