@@ -122,8 +122,9 @@ fn measure(run: &Run) -> Result<(), String> {
         Some(isa) => isa,
         None => Isa::from_env().map_err(|e| format!("KERNELS_ISA: {e}"))?,
     };
-    // A bad file should be known before three minutes have passed.
+    // A bad file, or a folder that takes none, should be known before three minutes have passed.
     let peers = Peers::read(&run.peers)?;
+    output::prepare(&run.out)?;
     let mut report = suite::run(Options { mode, isa, threads: usize::from(run.threads) })?;
     report.peers = peers;
     write(&report, &run.out)

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use model::atomic_file::replace;
+use model::atomic_file::{AtomicFile, replace};
 
 use crate::document::Document;
 use crate::html;
@@ -12,12 +12,22 @@ use crate::report::Report;
 /// Width of the plots' own files, in CSS pixels.
 const PLOT_WIDTH: f64 = 860.0;
 
+/// Makes the folder, and finds out whether a file can be put there.
+///
+/// # Errors
+/// One line, naming the file.
+pub fn prepare(dir: &Path) -> Result<(), String> {
+    fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let page = dir.join("index.html");
+    AtomicFile::create(&page).map(drop).map_err(|e| format!("{}: {e}", page.display()))
+}
+
 /// Writes `report.json`, the tables as .csv, the plots as .svg, and last the page that links to them.
 ///
 /// # Errors
 /// One line, naming the file.
 pub fn write(report: &Report, document: &Document, dir: &Path) -> Result<(), String> {
-    fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    prepare(dir)?;
     let put = |name: &str, content: &str| {
         let path = dir.join(name);
         replace(&path, content.as_bytes()).map_err(|e| format!("{}: {e}", path.display()))

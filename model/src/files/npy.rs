@@ -273,7 +273,7 @@ impl Header {
                 "descr" => descr = Some(text.string()?.to_owned()),
                 "fortran_order" => fortran_order = Some(text.bool()?),
                 "shape" => shape = Some(text.tuple()?),
-                other => return Err(format!("unknown key {other:?} in the header")),
+                other => return Err(format!("unknown key {:?} in the header", shortened(other))),
             }
             if !text.skip(',') {
                 text.expect('}')?;
@@ -351,7 +351,7 @@ impl Element {
             Some('V') => " (no numbers to NumPy; bfloat16?)",
             _ => "",
         };
-        let shown: String = descr.chars().take(20).collect();
+        let shown = shortened(descr);
         Err(format!(
             "element type {shown:?}{what}, expected numbers of up to 64 bits (in NumPy: .astype(\"float32\"))"
         ))
@@ -382,6 +382,11 @@ fn c_order(values: &[f32], shape: &[usize]) -> Result<Vec<f32>, TryReserveError>
         }
     }
     Ok(sorted)
+}
+
+/// As much of a name in a file as a message has room for.
+fn shortened(name: &str) -> String {
+    name.chars().take(20).collect()
 }
 
 /// The rest of a Python literal.

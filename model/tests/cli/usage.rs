@@ -8,7 +8,7 @@ const COMMANDS: [&str; 7] = ["classify", "logits", "summary", "profile", "bench"
 
 #[test]
 fn wrong_usage_is_one_line_and_status_2() {
-    let cases: [(&[&str], &[&str]); 28] = [
+    let cases: [(&[&str], &[&str]); 33] = [
         (&[], &["expected a command", "classify", "convert", "--help"]),
         (&["nonsense"], &["nonsense"]),
         (&["--nonsense"], &["--nonsense"]),
@@ -25,7 +25,12 @@ fn wrong_usage_is_one_line_and_status_2() {
         (&["bench", "--seconds", "0"], &["--seconds"]),
         (&["bench", "--seconds", "NaN"], &["--seconds"]),
         (&["bench", "--threads", "0"], &["--threads"]),
-        (&["bench", "--threads", "two"], &["--threads"]),
+        (&["bench", "--threads", "two"], &["--threads", "expected a whole number from 1 to 1024"]),
+        (&["bench", "--threads", "-1"], &["--threads", "'-1'", "1 to 1024"]),
+        (&["bench", "--batch", "2.5"], &["--batch", "expected a whole number from 1 to 4096"]),
+        (&["bench", "--seconds", "-1"], &["--seconds", "above 0"]),
+        (&["bench", "--isa", ""], &["--isa", "auto, avx512, avx2, portable"]),
+        (&["logits", "--weights", "w.pth", "--input", "x.npy", "--output", ""], &["--output"]),
         (&["bench", "--isa", "sse9"], &["sse9", "auto, avx512, avx2, portable"]),
         (&["bench", "--pin", "x"], &["--pin"]),
         (&["bench", "--pin", "3-1"], &["--pin", "3-1"]),

@@ -19,7 +19,7 @@ Examples:
   shufflenet bench --isa avx2 --size 193x257 --seconds 10 --json
 
 FLOP are 2 per multiply-add. `gflops` and `percent_of_peak` come from the minimum.
-Times are per batch, `macs` per image.")]
+Times are per batch, `macs` per image. `processors` are those that this process may use.")]
 pub(crate) struct Args {
     #[command(flatten)]
     network: NetworkArgs,

@@ -3,8 +3,8 @@
 use crate::failure::{Failure, Output, Result};
 use crate::{Context, checkpoint, threads};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use model::npy::{self, NpyError};
-use model::{Images, Layout};
+use model::atomic_file::AtomicFile;
+use model::{Images, Layout, npy};
 use std::borrow::Cow;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 Examples:
   shufflenet logits --weights shufflenetv2_x1.pth --input x.npy --output y.npy
   shufflenet logits --weights w.h5 --input x.npy --layout nhwc --output y.npy --softmax
-
   python batch.py | shufflenet logits --weights w.pth --input - --output - > y.npy
 
 In Python, an input is made and the output read by
@@ -37,7 +36,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "X.npy")]
     input: PathBuf,
 
-    /// Where to put the logits; `-` is standard output
+    /// Where to put the logits; `-` is standard output. A file that is there keeps its owner, mode and links
     #[arg(long, value_name = "Y.npy")]
     output: PathBuf,
 
@@ -57,13 +56,26 @@ fn layouts() -> impl TypedValueParser<Value = Layout> {
 
 pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
     let (from_stdin, to_stdout) = (is_dash(&args.input), is_dash(&args.output));
-    if to_stdout && io::stdout().is_terminal() {
-        return Err(Failure::Usage("--output -: an array is not for a terminal; redirect it".to_owned()));
+    let not_a_terminal = |option: &str| {
+        Err(Failure::Usage(format!("{option} -: a .npy array cannot be typed or shown on a terminal")))
+    };
+    if from_stdin && io::stdin().is_terminal() {
+        return not_a_terminal("--input");
     }
+    if to_stdout && io::stdout().is_terminal() {
+        return not_a_terminal("--output");
+    }
+    let of_output = |error: io::Error| match error.kind() {
+        // The pipe may be standard output under another name.
+        io::ErrorKind::BrokenPipe => Failure::BrokenPipe,
+        _ => Failure::Other(format!("{}: {error}", args.output.display())),
+    };
+    let mut file = None;
     if !to_stdout {
-        for input in [&args.input, &args.weights] {
-            checkpoint::refuse_same(&args.output, input)?;
-        }
+        checkpoint::refuse_same(&args.output, &args.input)?;
+        checkpoint::refuse_same(&args.output, &args.weights)?;
+        // What cannot be written is known before the work is done.
+        file = Some(AtomicFile::create(&args.output).map_err(of_output)?);
     }
     let (name, array) = if from_stdin {
         ("standard input".into(), npy::read_from(io::stdin().lock()))
@@ -88,14 +100,12 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
         logits.chunks_exact_mut(classes).for_each(kernels::softmax);
     }
     let shape = [batch.n, classes];
-    if to_stdout {
-        return Ok(npy::write_to(out, &shape, &logits)?);
+    match file {
+        None => Ok(npy::write_to(out, &shape, &logits)?),
+        Some(mut file) => {
+            npy::write_to(&mut file, &shape, &logits).and_then(|()| file.commit()).map_err(of_output)
+        }
     }
-    npy::write(&args.output, &shape, &logits).map_err(|error| match error {
-        // As through a standard output by another name.
-        NpyError::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => Failure::BrokenPipe,
-        error => Failure::Other(error.to_string()),
-    })
 }
 
 fn is_dash(path: &Path) -> bool {

@@ -33,8 +33,8 @@ use std::sync::Mutex;
 )]
 struct Cli {
     /// Threads that work on an image or a batch; results do not depend on it
-    #[arg(long, global = true, help_heading = GLOBAL, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: u16,
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "N", default_value = "1", value_parser = options::whole_number(1..=1024), allow_negative_numbers = true)]
+    threads: u32,
 
     /// Instruction set; `auto` is the best that this processor has [default: what the environment variable
     /// KERNELS_ISA says, else auto]
@@ -90,7 +90,7 @@ fn run(out: &mut Output) -> Result {
             Some(name) => Isa::from_name(&name).map_err(|e| Failure::Usage(format!("--isa: {e}")))?,
             None => Isa::from_env().map_err(|e| Failure::Other(format!("KERNELS_ISA: {e}")))?,
         };
-        Ok(Context { isa, threads: threads.into() })
+        Ok(Context { isa, threads: threads as usize })
     };
     match command {
         Command::Classify(args) => classify::run(&context()?, &args, out),
