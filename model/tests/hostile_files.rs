@@ -450,3 +450,28 @@ fn legacy_files() {
     assert!(refused(&file(true, &[], 6)).contains("storage \"0\" is not in the file"));
     assert!(refused(&file(false, &["0"], 6)).contains("little-endian"));
 }
+
+/// Arrays and lists of names take memory for what is there, not for what is announced.
+#[test]
+fn arrays_and_names() {
+    use model::{labels, npy};
+    let mut file = Vec::new();
+    npy::write_to(&mut file, &[1000], &[1.0; 1000]).unwrap();
+    for (announced, fortran) in [("(1000000000,)", "False"), ("(30000, 30000)", "True"), ("(1000,)", "False")]
+    {
+        let header = format!("{{'descr': '<f4', 'fortran_order': {fortran}, 'shape': {announced}, }}");
+        file[10..127].fill(b' ');
+        file[10..10 + header.len()].copy_from_slice(header.as_bytes());
+        within(1 << 18, announced, || {
+            for array in [npy::from_bytes(&file), npy::read_from(&file[..])] {
+                assert_eq!(array.is_ok(), announced == "(1000,)");
+            }
+        });
+    }
+    // As many opening brackets and empty names as a file can hold.
+    for list in
+        [vec![b'['; 1 << 20], vec![b'\n'; 1 << 20], [&b"[\"\""[..], &b",\"\"".repeat(1 << 18), b"]"].concat()]
+    {
+        within(64 << 20, "names", || labels::from_bytes(&list, 1000).unwrap_err());
+    }
+}

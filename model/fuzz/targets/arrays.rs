@@ -3,6 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use model::{labels, npy};
+use model_fuzz::one_line;
 
 fuzz_target!(|bytes: &[u8]| {
     let (file, stream) = (npy::from_bytes(bytes), npy::read_from(bytes));
@@ -18,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
             let again = npy::from_bytes(&written).expect("a good file");
             assert!(again.shape == array.shape && bits(&again.values) == bits(&array.values));
         }
-        (Err(error), Err(other)) => [error, other].into_iter().for_each(one_line),
+        (Err(error), Err(other)) => [error, other].into_iter().for_each(|error| one_line(error)),
         _ => panic!("a file is {file:?}, a stream {stream:?}"),
     }
     // The lines there can be, and what a list or dictionary of one or two entries has.
@@ -36,10 +37,4 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
-}
-
-/// An error is one line of bounded length.
-fn one_line(error: &dyn std::error::Error) {
-    let text = error.to_string();
-    assert!(!text.contains('\n') && text.len() < 4000, "{text}");
 }

@@ -94,6 +94,10 @@ impl AtomicFile {
             State::Unnamed(file, name) => {
                 let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
                 file.sync_all()?;
+                // A new file needs no other name first, unless somebody else made one meanwhile.
+                if name.old.is_none() && system::link(&file, &name.path).is_ok() {
+                    return Ok(());
+                }
                 name.take(match Temporary::with(&name.path, |path| system::link(&file, path)) {
                     Ok((temporary, ())) => temporary,
                     // The way to give it a name leads through /proc, which may not be there.
