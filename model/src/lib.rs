@@ -1,14 +1,10 @@
 //! ShuffleNetV2.
 #![forbid(unsafe_code)]
 
-pub mod atomic_file;
 mod error;
-#[cfg(feature = "fetch")]
-pub mod fetch;
+mod files;
 pub mod graph;
 mod images;
-pub mod labels;
-pub mod npy;
 pub mod preprocess;
 mod probabilities;
 mod resize;
@@ -16,6 +12,9 @@ pub mod shufflenet;
 pub mod weights;
 
 pub use error::Error;
+#[cfg(feature = "fetch")]
+pub use files::fetch;
+pub use files::{atomic as atomic_file, labels, npy};
 pub use graph::Workspace;
 pub use images::{Images, Layout};
 pub use probabilities::probabilities;

@@ -79,7 +79,10 @@ pub fn load(weights: &dyn Weights) {
 }
 
 /// An error is one line of bounded length.
-fn one_line(error: &dyn std::error::Error) {
+///
+/// # Panics
+/// Where it is not.
+pub fn one_line(error: &dyn std::error::Error) {
     let text = error.to_string();
     assert!(!text.contains('\n') && text.len() < 4000, "{text}");
 }

@@ -20,7 +20,7 @@ fn main() {
         ("weights", &["h5", "keras"], "hdf5"),
         ("weights", &["safetensors"], "safetensors"),
         ("images", &["png", "jpg"], "pictures"),
-        ("arrays", &["npy"], "arrays"),
+        ("arrays", &["npy", "npz"], "arrays"),
     ] {
         let to = corpus.join(target);
         fs::create_dir_all(&to).unwrap();
@@ -33,7 +33,18 @@ fn main() {
     }
     fs::create_dir_all(corpus.join("pickle")).unwrap();
     pickles(&corpus.join("pickle"));
-    fs::write(corpus.join("arrays/names.txt"), "tench\ngoldfish\r\n\u{e9}clair\n").unwrap();
+    for (name, text) in [
+        ("names.txt", "tench\ngoldfish\r\n\u{e9}clair\n\n"),
+        ("utf16.txt", "\u{feff}tench\rgoldfish"),
+        ("list.json", r#"["tench", "goldfish"]"#),
+        ("class_index.json", r#"{"0": ["n01440764", "tench"], "1": ["n01443537", "goldfish"]}"#),
+        ("class_to_idx.json", r#"{"goldfish": 1, "tench": 0}"#),
+        ("config.json", r#"{"id2label": {"0": "tench"}}"#),
+    ] {
+        let in_utf16 = || text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let bytes = if name == "utf16.txt" { in_utf16() } else { text.as_bytes().to_vec() };
+        fs::write(corpus.join("arrays").join(name), bytes).unwrap();
+    }
     for wiring in Wiring::ALL {
         let network = Synthetic::new(&model_fuzz::tiny(wiring)).unwrap();
         let tensors: Vec<Tensor> = network

@@ -4,6 +4,8 @@ mod arrays;
 mod checkpoints;
 mod files;
 mod measured;
+#[cfg(target_os = "linux")]
+mod outputs;
 mod photos;
 mod usage;
 

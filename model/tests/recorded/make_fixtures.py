@@ -352,6 +352,16 @@ def arrays(out):
     np.save(out / "fortran.npy", np.asfortranarray(ramp(1, (2, 3))))
     np.save(out / "double.npy", ramp(1, (2, 3)).astype(np.float64))
     np.save(out / "big_endian.npy", ramp(1, (2, 3)).astype(">f4"))
+    np.save(out / "half.npy", ramp(1, (2, 3)).astype(np.float16))
+    np.save(out / "bytes.npy", np.array([[0, 1, 127], [128, 200, 255]], np.uint8))
+    np.save(out / "truth.npy", np.array([[True, False, True]]))
+    cube = np.arange(-3, 21).reshape(2, 3, 4)
+    np.save(out / "big_endian_fortran.npy", np.asfortranarray(cube.astype(">i8")))
+    np.save(out / "complex.npy", np.zeros(2, np.complex64))
+    np.save(out / "objects.npy", np.array([None, "x"]), allow_pickle=True)
+    np.save(out / "text.npy", np.array(["a", "bc"]))
+    np.save(out / "dates.npy", np.array(["2026-01-02"], "datetime64[D]"))
+    np.savez(out / "archive.npz", x=ramp(1, (2, 3)))
     np.save(out / "structured.npy", np.zeros(2, dtype=[("a", "<f4")]))
 
 

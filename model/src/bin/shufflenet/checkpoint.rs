@@ -56,10 +56,8 @@ pub(crate) fn of(path: &Path, error: &Error) -> Failure {
 
 /// Refuses to write over a file that is read.
 pub(crate) fn refuse_same(output: &Path, input: &Path) -> Result {
-    match (output.canonicalize(), input.canonicalize()) {
-        (Ok(a), Ok(b)) if a == b => {
-            Err(Failure::Usage(format!("{}: would overwrite an input file", output.display())))
-        }
-        _ => Ok(()),
+    if model::atomic_file::is_same_file(output, input) {
+        return Err(Failure::Usage(format!("{}: would overwrite an input file", output.display())));
     }
+    Ok(())
 }

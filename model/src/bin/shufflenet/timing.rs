@@ -2,7 +2,13 @@
 //! costs all of them.
 
 use kernels::{Isa, Parallel};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+/// Processors that this process may run on, as its affinity and its control group say. Asked before threads are bound.
+pub(crate) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
 
 /// What the multiply-add units can do, measured in between.
 pub(crate) struct Peak {
@@ -31,15 +37,32 @@ impl Peak {
         Self { isa, threads: parallel.threads(), rounds, best: 0.0 }
     }
 
-    /// One burst on all threads at once.
+    /// One burst on all threads at once, from when the first begins until the last has ended: threads that share a
+    /// processor have its speed together, not each.
     pub(crate) fn sample(&mut self) {
         let burst = || {
             let start = Instant::now();
             let flops = self.isa.fma_burst(self.rounds);
-            flops as f64 / start.elapsed().as_secs_f64()
+            (start, flops, Instant::now())
         };
-        let rate = if self.threads == 1 { burst() } else { rayon::broadcast(|_| burst()).iter().sum() };
-        self.best = self.best.max(rate);
+        let bursts = if self.threads == 1 {
+            vec![burst()]
+        } else {
+            let ready = AtomicUsize::new(0);
+            rayon::broadcast(|_| {
+                // Waking up takes longer than a burst.
+                ready.fetch_add(1, Ordering::Relaxed);
+                while ready.load(Ordering::Relaxed) < self.threads {
+                    std::thread::yield_now();
+                }
+                burst()
+            })
+        };
+        let flops: u64 = bursts.iter().map(|(_, flops, _)| flops).sum();
+        let start = bursts.iter().map(|(start, ..)| *start).min();
+        let end = bursts.iter().map(|(.., end)| *end).max();
+        let seconds = end.zip(start).map_or(f64::INFINITY, |(end, start)| (end - start).as_secs_f64());
+        self.best = self.best.max(flops as f64 / seconds);
     }
 
     /// FLOP per second.
