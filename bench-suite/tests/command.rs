@@ -179,7 +179,7 @@ fn usage_errors_are_status_2() {
 #[test]
 fn the_instruction_set_of_the_environment_is_asked_for_where_it_matters() {
     let dir = dir("environment");
-    let report = save(&common::report(), &dir.join("report.json"));
+    let report = save(&report(), &dir.join("report.json"));
     let with = |value: &str, args: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bench-suite"));
         let output = command.args(args).env("KERNELS_ISA", value).output().unwrap();
@@ -195,7 +195,7 @@ fn the_instruction_set_of_the_environment_is_asked_for_where_it_matters() {
 #[test]
 fn who_reads_no_further_is_no_error_and_a_full_disk_is() {
     let dir = dir("pipe");
-    let report = save(&common::report(), &dir.join("report.json"));
+    let report = save(&report(), &dir.join("report.json"));
     let mut child = Command::new(env!("CARGO_BIN_EXE_bench-suite"))
         .args(["compare", &report, &report])
         .stdout(std::process::Stdio::piped())
@@ -245,7 +245,7 @@ fn rendering_writes_every_file_and_a_summary() {
 #[test]
 fn a_place_that_cannot_be_written_is_an_error() {
     let dir = dir("unwritable");
-    let report = save(&common::report(), &dir.join("report.json"));
+    let report = save(&report(), &dir.join("report.json"));
     fs::create_dir_all(dir.join("out/index.html")).unwrap();
     for (to, name) in [(report.as_str(), "report.json"), (dir.join("out").to_str().unwrap(), "index.html")] {
         // Before three minutes of measuring, not after.

@@ -16,7 +16,7 @@ const PLOT_WIDTH: f64 = 860.0;
 ///
 /// # Errors
 /// One line, naming the file.
-pub fn prepare(dir: &Path) -> Result<(), String> {
+pub(crate) fn prepare(dir: &Path) -> Result<(), String> {
     fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     let page = dir.join("index.html");
     AtomicFile::create(&page).map(drop).map_err(|e| format!("{}: {e}", page.display()))
