@@ -509,7 +509,8 @@ fn objects_beside_the_weights_mean_nothing() {
 
 /// A module as `torch.save(module)` pickles it.
 fn module(storages: &mut Storages, tensors: &Tensors, prefix: &str, script: bool) -> Vec<u8> {
-    let (mut own, mut inner): (Vec<(String, Vec<u8>)>, Vec<(String, Vec<u8>)>) = Default::default();
+    let mut own: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut inner: Vec<(String, Vec<u8>)> = Vec::new();
     for (name, (shape, values)) in tensors {
         let Some(rest) = name.strip_prefix(prefix) else { continue };
         match rest.split_once('.') {

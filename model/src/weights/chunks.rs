@@ -4,8 +4,8 @@
 //! before, too. A stream that wants to become more than its chunk is an error, not a larger buffer.
 
 use super::inflate::{inflate, invalid};
+use super::shape::{MAX_DIMENSIONS, advance};
 use super::source::Source;
-use super::tensor::{MAX_DIMENSIONS, advance};
 use std::io;
 use std::sync::Arc;
 

@@ -58,6 +58,7 @@ pub(super) fn name(source: &Source) -> Option<(&'static str, &'static str)> {
 }
 
 /// What a zip archive without weights is, by the names of its entries.
+#[cfg(any(feature = "torch", feature = "hdf5"))]
 pub(super) fn name_zip<'a>(names: impl Iterator<Item = &'a str>) -> (&'static str, &'static str) {
     let unpack = ("a zip archive with files in it", "unpack it first");
     for name in names {

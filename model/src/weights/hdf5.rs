@@ -3,10 +3,13 @@
 //! The structure of the file is read by the crate `hdf5-pure`; the values are read and decompressed here.
 
 use super::chunks::{Chunk, Chunks, Filter};
+use super::contents::{Contents, Named};
+use super::dtype::DType;
+use super::error::quoted;
 use super::keras::Layers;
+use super::shape::MAX_DIMENSIONS;
 use super::source::Source;
-use super::tensor::{MAX_DIMENSIONS, Store, Tensor};
-use super::{Contents, DType, Named, quoted};
+use super::tensor::{Store, Tensor};
 use hdf5_pure::{Dataset, Datatype, DatatypeByteOrder, Error, File, FormatError, Group, Layout};
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What the tensors in a pickle are called: the way from its root to each of them.
 
+use super::error::quoted;
 use super::pickle::{Id, Object, Pickle};
-use super::quoted;
 use std::collections::{HashMap, VecDeque};
 
 /// How often an object is entered that several ways lead to. The dictionary of weights and that of their average

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+#[cfg(feature = "hdf5")]
+use std::sync::Arc;
+use std::sync::Mutex;
 
 /// Random access to a file or to bytes in memory. Reading never goes past [`Source::len`], and nothing is
 /// allocated before the range asked for is known to lie inside.
@@ -17,6 +19,7 @@ enum Place {
     File(Mutex<File>),
     Memory(Vec<u8>),
     /// What lies in another source from this offset on.
+    #[cfg(feature = "hdf5")]
     Part(Arc<Source>, u64),
 }
 
@@ -37,6 +40,7 @@ impl Source {
     }
 
     /// The bytes of `whole` in `range`.
+    #[cfg(feature = "hdf5")]
     pub(crate) fn part(whole: &Arc<Self>, range: Range<u64>) -> io::Result<Self> {
         if range.start > range.end || range.end > whole.len {
             return Err(early());
@@ -65,6 +69,7 @@ impl Source {
                 buf.copy_from_slice(&bytes[offset..offset + buf.len()]);
                 Ok(())
             }
+            #[cfg(feature = "hdf5")]
             Place::Part(whole, start) => whole.read_at(start + offset, buf),
         }
     }

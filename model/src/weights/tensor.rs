@@ -1,14 +1,12 @@
 //! One stored tensor: its type and shape, and how to get at its elements.
 
-use super::DType;
 #[cfg(feature = "hdf5")]
 use super::chunks::Chunks;
+use super::dtype::DType;
+use super::shape::{advance, dense_strides};
 use super::source::Source;
 use std::io;
 use std::sync::Arc;
-
-/// Most dimensions of a tensor.
-pub(super) const MAX_DIMENSIONS: usize = 16;
 
 /// What is known of a tensor without reading it.
 pub(super) struct Tensor {
@@ -90,15 +88,6 @@ impl Tensor {
     }
 }
 
-/// Strides of a C-ordered tensor.
-pub(super) fn dense_strides(shape: &[usize]) -> Vec<usize> {
-    let mut strides = vec![1usize; shape.len()];
-    for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis].saturating_mul(shape[axis].max(1));
-    }
-    strides
-}
-
 /// Gathers the elements of a strided tensor in C order. Only the part of the file between its first and
 /// its last element is read.
 fn gather(
@@ -126,14 +115,4 @@ fn gather(
             return Ok(dense);
         }
     }
-}
-
-/// Counts `index` up in C order like an odometer, the last axis fastest; false at the end.
-pub(super) fn advance(index: &mut [usize], shape: &[usize]) -> bool {
-    let Some(axis) = (0..shape.len()).rev().find(|&axis| index[axis] + 1 < shape[axis]) else {
-        return false;
-    };
-    index[axis] += 1;
-    index[axis + 1..].fill(0);
-    true
 }

@@ -6,11 +6,14 @@
 //! of the keys, its element count as 64 bits before it. An archive of TorchScript is a zip archive of the first
 //! kind, whose object is the module.
 
+use super::contents::{Contents, Named};
+use super::error::quoted;
+use super::names;
 use super::pickle::{self, Element, Error, Id, Object, Pickle};
+use super::shape::dense_strides;
 use super::source::Source;
-use super::tensor::{Store, Tensor, dense_strides};
-use super::zip::Archive;
-use super::{Contents, Named, names, quoted};
+use super::tensor::{Store, Tensor};
+use super::zip::{Archive, Place};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,9 +21,6 @@ use std::sync::Arc;
 /// Pickles of more bytes are refused. A ShuffleNetV2's is 50 KB, and that of a whole training state with
 /// its optimiser a few hundred.
 const MAX_PICKLE: u64 = 16 << 20;
-
-/// Where a storage's bytes are.
-type Place = (Arc<Source>, Range<u64>);
 
 /// Reads the directory of a zip container.
 pub(super) fn read_zip(archive: &Archive, script: bool) -> Result<Contents, String> {

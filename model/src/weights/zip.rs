@@ -1,7 +1,7 @@
 //! Zip archives: where the bytes of an entry lie, and those of a compressed one within limits.
 
+use super::error::quoted;
 use super::inflate::inflate;
-use super::quoted;
 use super::source::Source;
 use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ReaderAt, ZipLocator};
 use std::cell::Cell;
@@ -16,6 +16,9 @@ pub(super) struct Archive {
     /// Bytes that compressed entries may still become, all together.
     allowance: Cell<u64>,
 }
+
+/// Bytes, and where they are.
+pub(super) type Place = (Arc<Source>, Range<u64>);
 
 struct Entry {
     range: Result<Range<u64>, String>,
@@ -71,7 +74,7 @@ impl Archive {
     }
 
     /// The bytes of an entry, if there is one of that name: where they lie, or what they decompress to.
-    pub(super) fn find(&self, name: &str) -> Result<Option<(Arc<Source>, Range<u64>)>, String> {
+    pub(super) fn find(&self, name: &str) -> Result<Option<Place>, String> {
         let Some(entry) = self.entries.get(name) else { return Ok(None) };
         let range = entry.range.clone()?;
         if !entry.known {

@@ -1,73 +1,17 @@
 //! Measures a candidate against the network that its shapes describe.
 
+use super::entries::{Candidate, Entry};
 use super::head::{self, Head};
-use super::names::{below, join, last, parent, root, simplify};
-use super::{Candidate, Entry, quoted};
+use super::members::{Members, bias_of};
+use super::names::{below, join, last, root};
+use super::place::{Bias, From, Place};
 use crate::Error;
 use crate::shufflenet::architecture::each_site;
 use crate::shufflenet::config::Config;
 use crate::shufflenet::named::{Weights, stored};
 use crate::shufflenet::wiring::{Names, Part, Site, Wiring};
-use crate::weights::WeightsError;
+use crate::weights::quoted;
 use std::collections::{HashMap, HashSet};
-
-/// Where the values of one of the network's tensors come from.
-#[derive(Debug)]
-pub(super) struct Place {
-    pub(super) shape: Vec<usize>,
-    from: From,
-    /// Of a batch normalisation's scale: what is added to the variance, where it is not the wiring's.
-    pub(super) epsilon: Option<f32>,
-}
-
-/// Tensors are named as in the checkpoint.
-#[derive(Debug)]
-enum From {
-    Tensor(String),
-    /// The same number everywhere; what no file needs to hold.
-    Number(f32),
-    /// The bias of a convolution whose batch normalisation was folded: what the normalisation would add.
-    FoldedBias(Bias),
-    /// A mean, and the bias of the convolution before the batch normalisation, which it undoes.
-    MeanWithoutBias(String, Bias),
-}
-
-/// The bias of a convolution that has none in the network's own code.
-#[derive(Debug)]
-struct Bias {
-    stored: String,
-    /// What it would be called.
-    name: String,
-}
-
-impl Place {
-    fn number(value: f32, len: usize) -> Self {
-        Self { shape: vec![len], from: From::Number(value), epsilon: None }
-    }
-
-    pub(super) fn read(&self, weights: &dyn Weights) -> Result<Vec<f32>, WeightsError> {
-        match &self.from {
-            From::Tensor(stored) | From::FoldedBias(Bias { stored, .. }) => weights.read(stored),
-            From::Number(value) => Ok(vec![*value; self.shape.iter().product()]),
-            From::MeanWithoutBias(mean, bias) => {
-                let (mut mean, bias) = (weights.read(mean)?, weights.read(&bias.stored)?);
-                mean.iter_mut().zip(bias).for_each(|(mean, bias)| *mean -= bias);
-                Ok(mean)
-            }
-        }
-    }
-
-    /// The tensors that the checkpoint holds for this one of the network's, called `name`: the wiring's name and the
-    /// checkpoint's.
-    pub(super) fn stored<'a>(&'a self, name: &'a str) -> Vec<(&'a str, &'a str)> {
-        match &self.from {
-            From::Tensor(stored) => vec![(name, stored)],
-            From::Number(_) => Vec::new(),
-            From::FoldedBias(bias) => vec![(&bias.name, &bias.stored)],
-            From::MeanWithoutBias(mean, bias) => vec![(name, mean), (&bias.name, &bias.stored)],
-        }
-    }
-}
 
 /// A candidate that is a network.
 pub(super) struct Fit {
@@ -94,78 +38,6 @@ impl std::convert::From<Error> for Misfit {
     }
 }
 
-/// A candidate: tensors by what they are called behind its prefix.
-pub(super) struct Members<'a> {
-    pub(super) weights: &'a dyn Weights,
-    pub(super) entries: &'a [Entry],
-    pub(super) wiring: Wiring,
-    pub(super) prefix: &'a str,
-    pub(super) by_name: HashMap<String, usize>,
-    /// Of a Keras model that was made twice in a session: the number behind the name of every layer, as `_1`.
-    number: String,
-}
-
-impl Members<'_> {
-    /// The tensor that a wiring calls `name`.
-    fn get(&self, name: &str) -> Option<usize> {
-        let simple = simplify(name);
-        let (layer, variable) = simple.rsplit_once('.')?;
-        let by_name = |name: &str| self.by_name.get(name).copied();
-        if !self.number.is_empty() {
-            return by_name(&format!("{layer}{}.{variable}", self.number));
-        }
-        by_name(&simple).or_else(|| {
-            // PyTorch's fuse_modules puts a convolution and its activation into one more module.
-            if self.wiring.is_tensorflow() { None } else { by_name(&format!("{layer}.0.{variable}")) }
-        })
-    }
-
-    fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.get(name).and_then(|at| self.entries[at].shape.as_deref())
-    }
-
-    /// What to call a tensor that is not there.
-    fn absent(&self, name: &str) -> String {
-        join(self.prefix, name)
-    }
-
-    /// The tensor that a wiring calls `name`, if it is a float tensor of the shape `expected`.
-    fn tensor(&self, name: &str, expected: &[usize]) -> Result<Option<usize>, Error> {
-        let Some(at) = self.get(name) else { return Ok(None) };
-        self.check(at, expected).map(|()| Some(at))
-    }
-
-    pub(super) fn check(&self, at: usize, expected: &[usize]) -> Result<(), Error> {
-        let entry = &self.entries[at];
-        match &entry.shape {
-            Some(found) if found == expected && entry.is_float => Ok(()),
-            Some(found) if found != expected => Err(Error::Shape {
-                tensor: entry.name.clone(),
-                expected: expected.to_vec(),
-                found: found.clone(),
-            }),
-            _ => Err(self.unreadable(at)),
-        }
-    }
-
-    /// Why a tensor cannot be read: reading it says so.
-    pub(super) fn unreadable(&self, at: usize) -> Error {
-        let name = &self.entries[at].name;
-        let error = self.weights.read(name).err();
-        Error::Weights(error.unwrap_or_else(|| WeightsError::NoSuchTensor(name.clone())))
-    }
-
-    fn place(&self, at: usize) -> Place {
-        let entry = &self.entries[at];
-        let shape = entry.shape.clone().unwrap_or_default();
-        Place { shape, from: From::Tensor(entry.name.clone()), epsilon: None }
-    }
-
-    fn missing(&self, name: &str, expected: &[usize]) -> Error {
-        Error::Missing { tensor: self.absent(name), expected: expected.to_vec() }
-    }
-}
-
 /// Measures a candidate, whose tensors are `by_name`, among all of them.
 pub(super) fn measure(
     weights: &dyn Weights,
@@ -174,10 +46,9 @@ pub(super) fn measure(
     by_name: HashMap<String, usize>,
     candidates: &[Candidate],
 ) -> Result<Fit, Misfit> {
+    let members = Members::new(weights, entries, candidate, by_name);
     let Candidate { wiring, prefix, .. } = candidate;
     let wiring = *wiring;
-    let number = number(wiring, &by_name);
-    let members = Members { weights, entries, wiring, prefix, by_name, number };
     let mut config = describe(&members)?;
     let mut sites = Vec::new();
     each_site(&config, |site, shape| {
@@ -239,19 +110,6 @@ pub(super) fn measure(
     let extras = extras(&members, &used.places);
     let Used { places, tensors, .. } = used;
     Ok(Fit { config, places, extras, used: tensors, strangers, notes })
-}
-
-/// What Keras puts behind the name of every layer where a model of that name was there before. Layers have numbers of
-/// their own, so that only the first one tells.
-fn number(wiring: Wiring, by_name: &HashMap<String, usize>) -> String {
-    if !wiring.is_tensorflow() || by_name.contains_key("conv1.kernel") {
-        return String::new();
-    }
-    let numbers = (1..100).map(|number| format!("_{number}"));
-    numbers
-        .into_iter()
-        .find(|number| by_name.contains_key(&format!("conv1{number}.kernel")))
-        .unwrap_or_default()
 }
 
 /// What has been found of a network.
@@ -357,11 +215,6 @@ impl Used {
             None => {}
         }
     }
-}
-
-/// `conv1.0.bias` for `conv1.0.weight`.
-pub(super) fn bias_of(weight: &str) -> String {
-    join(parent(weight), "bias")
 }
 
 /// Wiring, widths and repeats, from names and shapes. There are no classes yet.

@@ -1,8 +1,8 @@
 //! The last linear layer. Whoever trains a network on something else replaces it, and calls it as they like.
 
-use super::fit::{Members, bias_of};
+use super::entries::{Candidate, Entry};
+use super::members::{Members, bias_of};
 use super::names::{below, last, parent, root};
-use super::{Candidate, Entry};
 use crate::Error;
 use crate::shufflenet::wiring::Site;
 use crate::weights::quoted;

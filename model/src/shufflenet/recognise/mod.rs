@@ -10,18 +10,23 @@
 //!
 //! A Keras network whose layers were never named is recognised by the order of its layers ([`order`]).
 
+mod entries;
 mod fit;
 mod head;
+mod members;
 mod names;
 mod order;
+mod place;
 
 use crate::Error;
 use crate::shufflenet::config::Config;
 use crate::shufflenet::named::Weights;
 use crate::shufflenet::wiring::Wiring;
 use crate::weights::{WeightsError, quoted};
-use fit::{Fit, Place};
-use names::{below, roots, simplify};
+use entries::{Candidate, is_average, rank};
+use fit::Fit;
+use names::below;
+use place::Place;
 use std::collections::HashMap;
 
 /// Which network to take where a checkpoint has several.
@@ -97,30 +102,6 @@ impl Weights for Chosen<'_> {
     }
 }
 
-/// A tensor of the checkpoint.
-struct Entry {
-    name: String,
-    simple: String,
-    /// None where it cannot be read.
-    shape: Option<Vec<usize>>,
-    is_float: bool,
-}
-
-impl Entry {
-    fn elements(&self) -> usize {
-        self.shape.as_ref().map_or(0, |shape| shape.iter().fold(1, |product, &n| n.saturating_mul(product)))
-    }
-}
-
-/// A place in the checkpoint where a network may lie.
-#[derive(Clone)]
-struct Candidate {
-    wiring: Wiring,
-    prefix: String,
-    /// How many tensors have names of a body there.
-    named: usize,
-}
-
 /// How many candidates are measured; those with the most tensors come first.
 const MAX_CANDIDATES: usize = 64;
 
@@ -130,12 +111,12 @@ const MAX_CANDIDATES: usize = 64;
 /// Where nothing in it is a network; the error names what comes nearest and the first tensor in the way. Where several
 /// networks fit, the usual one is taken: the plain rather than the averaged one, and then the one nearest to the top.
 pub fn find<'a>(weights: &'a dyn Weights, choice: &Choice) -> Result<Found<'a>, Error> {
-    let entries = entries(weights, choice)?;
+    let entries = entries::all(weights, choice.key.as_deref())?;
     let mut fits: Vec<(Candidate, Fit)> = Vec::new();
     let mut nearest: Option<Error> = None;
-    let candidates = candidates(&entries);
+    let candidates = entries::candidates(&entries);
     for candidate in candidates.iter().take(MAX_CANDIDATES) {
-        let members = members(&entries, &candidate.prefix);
+        let members = entries::by_name(&entries, &candidate.prefix);
         match fit::measure(weights, &entries, candidate, members, &candidates) {
             Ok(fit) => fits.push((candidate.clone(), fit)),
             Err(misfit) => {
@@ -192,88 +173,6 @@ pub fn find<'a>(weights: &'a dyn Weights, choice: &Choice) -> Result<Found<'a>, 
     notes.extend(left_out(&strangers));
     let weights = Chosen { weights, places: fit.places, extras: fit.extras };
     Ok(Found { config: fit.config, weights, key: candidate.prefix, others, notes })
-}
-
-/// The tensors of a checkpoint below the key that was asked for.
-fn entries(weights: &dyn Weights, choice: &Choice) -> Result<Vec<Entry>, Error> {
-    let key = choice.key.as_deref().map(|key| simplify(key.trim_end_matches(['.', '/'])));
-    let names = weights.names();
-    let mut entries = Vec::new();
-    for name in &names {
-        let simple = simplify(name);
-        if key.as_ref().is_none_or(|key| below(&simple, key).is_some()) {
-            let (shape, is_float) = (weights.shape(name), weights.is_float(name));
-            entries.push(Entry { name: name.clone(), simple, shape, is_float });
-        }
-    }
-    if let (Some(key), true) = (&choice.key, entries.is_empty()) {
-        let mut tops: Vec<&str> =
-            names.iter().map(|name| name.split(['.', '/']).next().unwrap_or(name)).collect();
-        tops.dedup();
-        tops.sort_unstable();
-        tops.dedup();
-        let tops: Vec<String> = tops.into_iter().take(8).map(quoted).collect();
-        return Err(Error::NotThere(format!(
-            "there is no tensor under the key {}; the keys at the top: {}",
-            quoted(key),
-            tops.join(", ")
-        )));
-    }
-    Ok(entries)
-}
-
-/// Every place where tensors have names of a body, those with the most of them first.
-fn candidates(entries: &[Entry]) -> Vec<Candidate> {
-    let mut named: HashMap<(&str, Wiring), usize> = HashMap::new();
-    for entry in entries {
-        for (wiring, at) in roots(&entry.simple) {
-            *named.entry((entry.simple[..at].trim_end_matches('.'), wiring)).or_default() += 1;
-        }
-    }
-    let mut candidates: Vec<Candidate> = named
-        .into_iter()
-        .map(|((prefix, wiring), named)| Candidate { wiring, prefix: prefix.to_owned(), named })
-        .collect();
-    candidates.sort_by(|a, b| {
-        let order = |c: &Candidate| (std::cmp::Reverse(c.named), rank(&c.prefix, false), c.wiring.name());
-        order(a).cmp(&order(b))
-    });
-    candidates
-}
-
-/// The tensors below a prefix, by what comes behind it. Of two that differ only in wrappers the first stays.
-fn members(entries: &[Entry], prefix: &str) -> HashMap<String, usize> {
-    let mut members = HashMap::new();
-    for (at, entry) in entries.iter().enumerate() {
-        if let Some(name) = below(&entry.simple, prefix) {
-            members.entry(name.to_owned()).or_insert(at);
-        }
-    }
-    members
-}
-
-/// What is taken first where several networks fit.
-fn rank(prefix: &str, ema: bool) -> (bool, bool, usize, usize, String) {
-    /// What people call the weights that they mean.
-    const USUAL: [&str; 8] =
-        ["state_dict", "model_state_dict", "model_state", "model", "net", "network", "student", "weights"];
-    let first = prefix.split('.').next().unwrap_or(prefix);
-    let usual = USUAL.iter().position(|usual| *usual == first).unwrap_or(USUAL.len());
-    let usual = if prefix.is_empty() { 0 } else { usual };
-    let depth = prefix.split('.').count();
-    (
-        is_average(prefix) != ema,
-        prefix.split('.').any(|part| part == "teacher"),
-        usual,
-        depth,
-        prefix.to_owned(),
-    )
-}
-
-/// Whether weights under that key are averages over the training.
-fn is_average(prefix: &str) -> bool {
-    let words = ["ema", "swa", "averaged", "shadow", "ema_model"];
-    prefix.split(['.', '_', '-']).any(|word| words.contains(&word.to_ascii_lowercase().as_str()))
 }
 
 /// A key for a message.

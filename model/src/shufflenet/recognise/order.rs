@@ -4,8 +4,8 @@
 //! come in step: the first 1x1 of the main branch, both depthwise convolutions, both last 1x1, the main branch first. In
 //! a file of Keras 3 only the order among layers of one class is known, which is enough.
 
-use super::Entry;
-use super::names::{join, last, parent};
+use super::entries::Entry;
+use super::names::{join, last, parent, simplify};
 use crate::shufflenet::wiring::{Part, Site, Wiring};
 use std::collections::HashMap;
 
@@ -42,7 +42,7 @@ pub(super) fn members(entries: &[Entry]) -> Option<HashMap<String, usize>> {
             (Some([gamma, ..]), true) => gamma,
             _ => &names.weights,
         };
-        let scope = parent(&super::simplify(name)).to_owned();
+        let scope = parent(&simplify(name)).to_owned();
         for at in layer {
             found.remove(&entries[at].simple);
             found.insert(join(&scope, last(&entries[at].simple)), at);
