@@ -384,3 +384,45 @@ mod no_unnamed {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where there are no files without a name, `AtomicFile::begin` is told so.
+    #[test]
+    fn without_files_that_have_no_name() {
+        let dir = std::env::temp_dir().join(format!("model-atomic-{}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        let path = dir.join("file");
+        for content in ["new", "longer than before", ""] {
+            let old = OpenOptions::new().write(true).open(&path).ok();
+            let before = old.as_ref().map(|old| old.metadata().unwrap().permissions());
+            let mut file = AtomicFile::begin(None, Name { path: path.clone(), old });
+            file.write_all(content.as_bytes()).unwrap();
+            assert_eq!(
+                fs::read_dir(&dir).unwrap().count(),
+                usize::from(before.is_some()),
+                "unseen until the end"
+            );
+            file.commit().unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+            if let Some(before) = before {
+                assert_eq!(fs::metadata(&path).unwrap().permissions(), before);
+            }
+            let mut mode = fs::metadata(&path).unwrap().permissions();
+            #[cfg(unix)]
+            std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o640);
+            fs::set_permissions(&path, mode).unwrap();
+            assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "nothing stays");
+        }
+        // What cannot be put in its place leaves nothing either.
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        let mut file = AtomicFile::begin(None, Name { path: path.clone(), old: None });
+        file.write_all(b"lost").unwrap();
+        assert!(file.commit().is_err());
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -225,7 +225,7 @@ pub fn write(path: &Path, shape: &[usize], values: &[f32]) -> Result<(), NpyErro
 /// Those of the stream.
 ///
 /// # Panics
-/// As [`write`].
+/// As [`write()`].
 pub fn write_to(mut stream: impl Write, shape: &[usize], values: &[f32]) -> io::Result<()> {
     assert_eq!(shape.iter().product::<usize>(), values.len(), "values for shape {shape:?}");
     let mut tuple: String = shape.iter().map(|n| format!("{n}, ")).collect();

@@ -31,8 +31,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     weights: WeightsArgs,
 
-    /// Names of the classes: one per line, or JSON as of imagenet_class_index.json [default: ImageNet's, where there are
-    /// 1000 classes]
+    /// Names of the classes: a text in UTF-8 or UTF-16, one per line, empty lines at the end not counted; or JSON, as
+    /// imagenet_class_index.json is [default: ImageNet's, where there are 1000 classes]
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
 

@@ -236,11 +236,9 @@ fn fastest_tenth(mut rounds: Vec<Round>) -> (f64, Vec<f64>) {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { width, wiring, size, batch, threads, isa, .. } = self;
-        writeln!(
-            f,
-            "ShuffleNetV2 {width:.1}x ({wiring} wiring), {size}, batch {batch}, {isa}, threads: {threads}\n"
-        )?;
+        let Self { width, wiring, size, batch, threads, processors, isa, .. } = self;
+        write!(f, "ShuffleNetV2 {width:.1}x ({wiring} wiring), {size}, batch {batch}, {isa}, ")?;
+        writeln!(f, "threads: {threads}, processors: {processors}\n")?;
 
         let heads = ["ms", "% time", "GFLOP/s", "% peak", "mac_bytes", "FLOP/byte"];
         let numbers = |row: &Row| {

@@ -3,7 +3,7 @@
 
 use kernels::{Isa, Parallel};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Processors that this process may run on, as its affinity and its control group say. Asked before threads are bound.
 pub(crate) fn processors() -> usize {
@@ -23,46 +23,41 @@ pub(crate) struct Peak {
 impl Peak {
     /// For `isa` on all threads of `parallel`, in whose pool the caller stands.
     pub(crate) fn new(isa: Isa, parallel: &dyn Parallel) -> Self {
-        // Long enough for the clock and for other threads to wake up, short beside a network.
-        const BURST: Duration = Duration::from_micros(150);
+        // Long enough for the clock, short beside a network.
+        const BURST: f64 = 150e-6;
         let mut rounds = 64;
-        loop {
-            let start = Instant::now();
-            isa.fma_burst(rounds);
-            if start.elapsed() >= BURST {
-                break;
-            }
+        // Several times, since one that was interrupted would pass for a long one.
+        while (0..3).any(|_| time(|| isa.fma_burst(rounds)) < BURST) {
             rounds *= 2;
         }
         Self { isa, threads: parallel.threads(), rounds, best: 0.0 }
     }
 
-    /// One burst on all threads at once, from when the first begins until the last has ended: threads that share a
-    /// processor have its speed together, not each.
+    /// One burst for each thread, cut into parts that whoever is free takes, as the work of a network is. The time is
+    /// that from the first part's begin to the last one's end: threads that share a processor have its speed together,
+    /// not each.
     pub(crate) fn sample(&mut self) {
-        let burst = || {
-            let start = Instant::now();
-            let flops = self.isa.fma_burst(self.rounds);
-            (start, flops, Instant::now())
+        const PARTS: usize = 16;
+        let (ready, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let work = || {
+            // Waking up takes longer than a burst.
+            ready.fetch_add(1, Ordering::Relaxed);
+            while ready.load(Ordering::Relaxed) < self.threads {
+                std::thread::yield_now();
+            }
+            let (start, mut end, mut flops) = (Instant::now(), None, 0);
+            while taken.fetch_add(1, Ordering::Relaxed) < PARTS * self.threads {
+                flops += self.isa.fma_burst(self.rounds / PARTS);
+                end = Some(Instant::now());
+            }
+            end.map(|end| (start, end, flops))
         };
-        let bursts = if self.threads == 1 {
-            vec![burst()]
-        } else {
-            let ready = AtomicUsize::new(0);
-            rayon::broadcast(|_| {
-                // Waking up takes longer than a burst.
-                ready.fetch_add(1, Ordering::Relaxed);
-                while ready.load(Ordering::Relaxed) < self.threads {
-                    std::thread::yield_now();
-                }
-                burst()
-            })
-        };
-        let flops: u64 = bursts.iter().map(|(_, flops, _)| flops).sum();
-        let start = bursts.iter().map(|(start, ..)| *start).min();
-        let end = bursts.iter().map(|(.., end)| *end).max();
-        let seconds = end.zip(start).map_or(f64::INFINITY, |(end, start)| (end - start).as_secs_f64());
-        self.best = self.best.max(flops as f64 / seconds);
+        let done = if self.threads == 1 { vec![work()] } else { rayon::broadcast(|_| work()) };
+        let done: Vec<_> = done.into_iter().flatten().collect();
+        let flops: u64 = done.iter().map(|(.., flops)| flops).sum();
+        if let (Some(start), Some(end)) = (done.iter().map(|d| d.0).min(), done.iter().map(|d| d.1).max()) {
+            self.best = self.best.max(flops as f64 / (end - start).as_secs_f64());
+        }
     }
 
     /// FLOP per second.
@@ -90,7 +85,7 @@ pub(crate) fn rounds(seconds: f64, mut round: impl FnMut(bool)) {
 }
 
 /// Seconds that `work` takes.
-pub(crate) fn time(work: impl FnOnce()) -> f64 {
+pub(crate) fn time<T>(work: impl FnOnce() -> T) -> f64 {
     let start = Instant::now();
     work();
     start.elapsed().as_secs_f64()
