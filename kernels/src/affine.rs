@@ -7,7 +7,7 @@ use crate::error::{Error, expect_len, invalid};
 use crate::isa::Isa;
 use crate::micro::elementwise as micro;
 use crate::pack::Common;
-use crate::parallel::{Parallel, Serial, each_once};
+use crate::parallel::{Parallel, Serial, each_once, threads};
 use crate::pointwise::{part, split};
 use crate::view::{BLOCK, Buffer, View, ViewMut};
 
@@ -192,7 +192,7 @@ fn each_part(
 ) {
     let (shape, stride) = (dst.shape(), dst.block_stride());
     let target = Target(dst.data_mut().as_mut_ptr());
-    let (across, along) = split(parallel.threads(), shape.blocks(), shape.pixels());
+    let (across, along) = split(threads(parallel), shape.blocks(), shape.pixels());
     each_once(parallel, across * along, &|task| {
         let pixels = part(shape.pixels(), along, task % along);
         for block in part(shape.blocks(), across, task / along) {

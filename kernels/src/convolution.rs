@@ -4,11 +4,12 @@ use crate::Activation;
 use crate::backend::Kernels;
 use crate::depthwise::{Target, check_window, window_shape};
 use crate::error::{Error, expect_len, invalid};
+use crate::extent;
 use crate::micro::gemm::{Gemm, PixelStep, Upcoming};
 use crate::micro::pool::MaxRow;
 use crate::pack::{Common, Width, common_setters, panel_widths};
 use crate::padding::Padding;
-use crate::parallel::{Parallel, Serial, each_once};
+use crate::parallel::{Parallel, Serial, each_once, threads};
 use crate::pointwise::part;
 use crate::pool::MaxPool;
 use crate::view::{BLOCK, Buffer, Shape, View, ViewMut};
@@ -97,16 +98,19 @@ impl<'a> ConvolutionBuilder<'a> {
         let mut panels = Vec::new();
         let (mut register, mut at) = (0, 0);
         let registers = oc.div_ceil(kernels.lanes);
+        let rows = extent::expect_product("weights", [taps, ic])? + 1;
+        extent::expect_product("weights", [rows, registers, kernels.lanes])?;
         let ragged = oc + kernels.lanes / 2 <= registers * kernels.lanes;
         for width in panel_widths(registers, ragged, kernels) {
             panels.push(Panel { slot: register * kernels.lanes, width, at });
-            at += (1 + taps * ic) * width.lanes(kernels);
+            // No panel is wider than all of them, and of all of them was seen that they fit.
+            at += rows * width.lanes(kernels);
             register += width.registers();
         }
         let mut packed = Buffer::zeros(at);
         for panel in &panels {
             let nr = panel.width.lanes(kernels);
-            let (head, rows) = packed.as_mut_slice()[panel.at..][..(1 + taps * ic) * nr].split_at_mut(nr);
+            let (head, body) = packed.as_mut_slice()[panel.at..][..rows * nr].split_at_mut(nr);
             for lane in 0..nr.min(oc - panel.slot) {
                 let o = panel.slot + lane;
                 head[lane] = bias[o];
@@ -114,7 +118,7 @@ impl<'a> ConvolutionBuilder<'a> {
                     let by_column = tap % kernel * kernel + tap / kernel;
                     for i in 0..ic {
                         let weight = f64::from(weights[(o * ic + i) * taps + tap]);
-                        rows[(by_column * ic + i) * nr + lane] = (weight * scale[o]) as f32;
+                        body[(by_column * ic + i) * nr + lane] = (weight * scale[o]) as f32;
                     }
                 }
             }
@@ -148,7 +152,7 @@ impl Source<'_> {
         if self.planar { 1 } else { BLOCK }
     }
 
-    /// Elements from the first channel to channel `c`.
+    /// Elements from the first channel to channel `c`, which the source has.
     fn channel(&self, c: usize) -> usize {
         if self.planar { c * self.shape.pixels() } else { c / BLOCK * self.block_stride + c % BLOCK }
     }
@@ -214,7 +218,11 @@ impl Convolution {
 
     fn planar<'a>(&self, src: &'a [f32], h: usize, w: usize) -> Source<'a> {
         let shape = Shape::new(self.ic, h, w);
-        assert!(src.len() == self.ic * h * w, "a planar image of {shape} has not {} elements", src.len());
+        assert!(
+            extent::plain(shape) == Some(src.len()),
+            "a planar image of {shape} has not {} elements",
+            src.len()
+        );
         Source { data: src, shape, planar: true, block_stride: 0 }
     }
 
@@ -231,7 +239,7 @@ impl Convolution {
         let dst_block_stride = dst.block_stride();
         let target = Target(dst.data_mut().as_mut_ptr());
         // Several parts per thread: rows at the border have fewer taps.
-        let parts = if parallel.threads() <= 1 { 1 } else { to.h.min(parallel.threads().saturating_mul(4)) };
+        let parts = if threads(parallel) == 1 { 1 } else { to.h.min(threads(parallel) * 4) };
         each_once(parallel, parts, &|task| {
             let mut rows = self.rows(src, to.w, dst_block_stride);
             for y in part(to.h, parts, task) {
@@ -248,7 +256,8 @@ impl Convolution {
     /// Where the padded image is smaller than the kernel.
     pub fn pooled_scratch(&self, parallel: &dyn Parallel, h: usize, w: usize) -> usize {
         let conv = self.output_shape(h, w);
-        bands(parallel, conv) * conv.blocks() * 3 * conv.w * BLOCK
+        extent::product([bands(parallel, conv), ring(conv)])
+            .unwrap_or_else(|| panic!("scratch for rows of {conv} does not fit into memory"))
     }
 
     /// As [`run_planar_with`](Self::run_planar_with) followed by a 3x3 stride-2 `pool`, three rows of the convolution at
@@ -274,7 +283,7 @@ impl Convolution {
         let (pad_top, pad_left) = pool.pads_3x3_stride_2(conv).expect("the pool is 3x3 with stride 2");
         assert!(to == pool.output_shape(conv), "pool of {conv} into {to}");
         let bands = bands(parallel, conv);
-        let (row, ring) = (conv.w * BLOCK, conv.blocks() * 3 * conv.w * BLOCK);
+        let (row, ring) = (conv.w * BLOCK, ring(conv));
         assert!(
             scratch.len() / ring >= bands,
             "{} elements of scratch, {} needed",
@@ -313,7 +322,9 @@ impl Convolution {
     }
 
     fn rows<'a>(&'a self, src: Source<'a>, ow: usize, dst_block_stride: usize) -> Rows<'a> {
-        assert!(src.data.len() <= u32::MAX as usize, "a tensor of 2^32 elements or more");
+        // Taps on padding may lie outside the tensor; the table has an entry for them all the same.
+        let reach = extent::reach(self.kernel, src.shape.w, src.pixel(), src.channel(self.ic - 1));
+        extent::expect_offsets(reach, src.shape);
         let step = match (src.planar, self.stride) {
             (false, 1) => PixelStep::Blocked,
             (false, _) => PixelStep::Blocked2,
@@ -328,7 +339,16 @@ impl Convolution {
 /// Parts that a pooled convolution is cut into: no more than rows, whatever number of threads somebody's `Parallel` claims
 /// to have.
 fn bands(parallel: &dyn Parallel, conv: Shape) -> usize {
-    parallel.threads().clamp(1, conv.h)
+    threads(parallel).min(conv.h)
+}
+
+/// Elements of three rows of `conv`.
+///
+/// # Panics
+/// Where memory cannot hold them.
+fn ring(conv: Shape) -> usize {
+    extent::product([conv.blocks(), 3, conv.w, BLOCK])
+        .unwrap_or_else(|| panic!("scratch for rows of {conv} does not fit into memory"))
 }
 
 /// Computes output rows one by one.

@@ -3,11 +3,12 @@
 use crate::Activation;
 use crate::backend::Kernels;
 use crate::error::{Error, expect_len, invalid};
+use crate::extent;
 use crate::micro::depthwise as micro;
 use crate::order::ChannelOrder;
 use crate::pack::{Common, common_setters};
 use crate::padding::Padding;
-use crate::parallel::{Parallel, Serial, each_once};
+use crate::parallel::{Parallel, Serial, each_once, threads};
 use crate::pointwise::{part, split};
 use crate::view::{BLOCK, Buffer, Shape, View, ViewMut};
 use alloc::{format, vec::Vec};
@@ -95,7 +96,7 @@ impl<'a> DepthwiseBuilder<'a> {
         }
         let mut blocks: Vec<u32> = sorted.iter().map(|slot| slot / BLOCK as u32).collect();
         blocks.dedup();
-        let mut packed = Buffer::zeros(blocks.len() * (1 + taps) * BLOCK);
+        let mut packed = Buffer::zeros(extent::expect_product("weights", [blocks.len(), 1 + taps, BLOCK])?);
         let mut slots = Vec::with_capacity(channels);
         for (channel, &slot) in input.slots().iter().enumerate() {
             let block = blocks.partition_point(|&block| block < slot / BLOCK as u32);
@@ -201,7 +202,7 @@ impl Depthwise {
             self.padding.columns(from.w, self.kernel, self.stride).expect("checked by output_shape");
         let dst_block_stride = dst.block_stride();
         let target = Target(dst.data_mut().as_mut_ptr());
-        let (across, along) = split(parallel.threads(), self.blocks.len(), to.h);
+        let (across, along) = split(threads(parallel), self.blocks.len(), to.h);
         each_once(parallel, across * along, &|task| {
             let rows = part(to.h, along, task % along);
             for block in part(self.blocks.len(), across, task / along) {

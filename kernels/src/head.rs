@@ -3,6 +3,7 @@
 use crate::Activation;
 use crate::depthwise::Target;
 use crate::error::{Error, expect_len, invalid};
+use crate::extent;
 use crate::micro::gemm::{Gemm, PixelStep, Upcoming};
 use crate::micro::pool::GlobalAverage;
 use crate::pack::{Width, panel_widths};
@@ -97,7 +98,7 @@ impl Head {
                 Chunk { panels: panels.clone(), channels: *first..end }
             })
             .collect();
-        let mut packed = Buffer::zeros(oc * row);
+        let mut packed = Buffer::zeros(extent::expect_product("weights", [oc, row])?);
         let mut at = 0;
         for chunk in &chunks {
             for &(first, width) in &panels {
@@ -151,13 +152,9 @@ impl Head {
     fn part_scratch(&self, h: usize, w: usize) -> usize {
         let longest = self.offsets.len().next_multiple_of(BLOCK);
         let map = Shape::new(longest, h, w).checked_len().unwrap_or_else(|error| panic!("{error}"));
-        let each = map + longest + self.row.next_multiple_of(BLOCK);
-        // `run_with` relies on it: a product that wrapped would let a short scratch pass.
-        assert!(
-            each <= isize::MAX as usize / (4 * PARTS),
-            "scratch for a map of {h}x{w} does not fit into memory"
-        );
-        each
+        let each = extent::sum([map, longest, self.row.next_multiple_of(BLOCK)]);
+        each.filter(|&each| extent::product([PARTS, each]).is_some())
+            .unwrap_or_else(|| panic!("scratch for a map of {h}x{w} does not fit into memory"))
     }
 
     /// Computes `dst` from `src`, on this thread.

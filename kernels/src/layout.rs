@@ -1,6 +1,7 @@
 //! Into the blocked layout and out of it.
 
 use crate::error::{Error, expect_len};
+use crate::extent;
 use crate::order::ChannelOrder;
 use crate::view::{BLOCK, Shape, Tensor, View, ViewMut};
 use alloc::{vec, vec::Vec};
@@ -41,7 +42,7 @@ pub fn to_nhwc(src: View<'_>, order: &ChannelOrder, dst: &mut [f32]) {
 
 fn fill(src: &[f32], mut dst: ViewMut<'_>, channel: usize, pixel: usize) {
     let (shape, block_stride) = (dst.shape(), dst.block_stride());
-    assert!(src.len() == shape.c * shape.pixels(), "{} elements for a tensor of {shape}", src.len());
+    assert!(extent::plain(shape) == Some(src.len()), "{} elements for a tensor of {shape}", src.len());
     for block in 0..shape.blocks() {
         let channels = BLOCK.min(shape.c - block * BLOCK);
         let dst = &mut dst.data_mut()[block * block_stride..][..shape.pixels() * BLOCK];
@@ -56,7 +57,7 @@ fn fill(src: &[f32], mut dst: ViewMut<'_>, channel: usize, pixel: usize) {
 fn drain(src: View<'_>, order: &ChannelOrder, dst: &mut [f32], channel: usize, pixel: usize) {
     let shape = src.shape();
     assert!(
-        order.width() <= shape.c && dst.len() == order.channels() * shape.pixels(),
+        order.width() <= shape.c && extent::plain(Shape { c: order.channels(), ..shape }) == Some(dst.len()),
         "{} channels in {} slots of {shape} into {} elements",
         order.channels(),
         order.width(),

@@ -33,6 +33,7 @@ mod backend;
 mod convolution;
 mod depthwise;
 mod error;
+mod extent;
 mod head;
 mod isa;
 pub mod layout;

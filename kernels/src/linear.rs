@@ -3,10 +3,11 @@
 use crate::Activation;
 use crate::backend::Kernels;
 use crate::error::{Error, expect_len, invalid};
+use crate::extent;
 use crate::isa::Isa;
 use crate::micro::gemm::{Gemm, PixelStep, Upcoming};
 use crate::pack::{Common, Width, panel_widths};
-use crate::parallel::{Parallel, Serial, each_once};
+use crate::parallel::{Parallel, Serial, each_once, threads};
 use crate::pointwise::part;
 use crate::view::{BLOCK, Buffer};
 use alloc::vec::Vec;
@@ -56,7 +57,8 @@ impl Linear {
         let kernels = common.kernels()?;
         let (_, bias) = common.fold(oc)?;
         let registers = oc.div_ceil(kernels.lanes);
-        let mut packed = Buffer::zeros(registers * kernels.lanes * (1 + ic));
+        let len = extent::expect_product("weights", [registers, kernels.lanes, ic.saturating_add(1)])?;
+        let mut packed = Buffer::zeros(len);
         let mut panels = Vec::new();
         let mut first = 0;
         for width in panel_widths(registers, false, kernels) {
@@ -107,7 +109,7 @@ impl Linear {
             dst.len()
         );
         let target = crate::depthwise::Target(dst.as_mut_ptr());
-        let parts = parallel.threads().clamp(1, self.panels.len());
+        let parts = threads(parallel).min(self.panels.len());
         each_once(parallel, parts, &|task| {
             for &(first, width) in &self.panels[part(self.panels.len(), parts, task)] {
                 // A whole panel of sums, of which the last may be ragged. Registers of a panel lie side by side here:

@@ -51,12 +51,12 @@ impl Padding {
 }
 
 fn sides(len: usize, before: usize, after: usize, kernel: usize, stride: usize) -> Option<(usize, usize)> {
-    let room = (len + before + after).checked_sub(kernel)?;
+    let room = len.checked_add(before)?.checked_add(after)?.checked_sub(kernel)?;
     Some((before, room / stride + 1))
 }
 
 fn same(len: usize, kernel: usize, stride: usize) -> Option<(usize, usize)> {
     let out = len.div_ceil(stride);
-    let total = (out.checked_sub(1)? * stride + kernel).saturating_sub(len);
+    let total = (out.checked_sub(1)? * stride).checked_add(kernel)?.saturating_sub(len);
     Some((total / 2, out))
 }

@@ -40,6 +40,11 @@ pub trait Parallel: Sync {
     fn for_each(&self, tasks: usize, task: &(dyn Fn(usize) + Sync));
 }
 
+/// Threads that work is cut for: those that `parallel` says it has, but at most 2^14, so that no product of parts wraps.
+pub(crate) fn threads(parallel: &dyn Parallel) -> usize {
+    parallel.threads().clamp(1, 1 << 14)
+}
+
 /// Runs `work(0)` to `work(tasks - 1)`, each once, whatever `parallel` calls: operators write through pointers, and must
 /// not trust somebody else's `for_each` that no two tasks are the same. So a call for a task that is taken, or that does
 /// not exist, takes another.

@@ -3,10 +3,11 @@
 use crate::Activation;
 use crate::backend::Kernels;
 use crate::error::{Error, expect_len, invalid};
+use crate::extent;
 use crate::micro::gemm::{Gemm, PixelStep, Upcoming};
 use crate::order::ChannelOrder;
 use crate::pack::{Common, Width, common_setters, panel_widths};
-use crate::parallel::{Parallel, Serial, each_once};
+use crate::parallel::{Parallel, Serial, each_once, threads};
 use crate::view::{BLOCK, Buffer, View, ViewMut};
 use alloc::{format, vec::Vec};
 use core::ops::Range;
@@ -130,7 +131,8 @@ impl<'a> PointwiseBuilder<'a> {
         if dst_slots > oc.saturating_mul(64).saturating_add(1 << 20) {
             return Err(invalid("output order", format!("{oc} channels spread over {dst_slots} slots")));
         }
-        let mut channel_of = alloc::vec![NONE; dst_slots.next_multiple_of(BLOCK)];
+        let mut channel_of =
+            alloc::vec![NONE; extent::expect_product("output order", [dst_slots.div_ceil(BLOCK), BLOCK])?];
         for (channel, &slot) in output.slots().iter().enumerate() {
             let free = &mut channel_of[slot as usize];
             if *free != NONE {
@@ -184,7 +186,10 @@ impl<'a> PointwiseBuilder<'a> {
             let ragged = last[lanes / 2..].iter().all(|&channel| channel == NONE);
             for width in panel_widths(alike, ragged, kernels) {
                 panels.push(Panel { slot: register * lanes, width, k: k.clone(), at });
-                at += (1 + k.len()) * width.lanes(kernels);
+                let len = extent::product([1 + k.len(), width.lanes(kernels)]);
+                at = len
+                    .and_then(|len| extent::sum([at, len]))
+                    .ok_or_else(|| invalid("weights", "too many for memory"))?;
                 register += width.registers();
             }
         }
@@ -292,13 +297,14 @@ impl Pointwise {
         let (panels, first) = chunk;
         let (from, stride) = (src.shape(), src.shape().block_stride());
         let end = self.panels.get(panels.end).map_or(self.dst_slots, |panel| panel.slot);
+        let needed = extent::product([(end - first).div_ceil(BLOCK), stride]);
         assert!(
-            from.c >= self.src_slots && dst.len() >= (end - first).div_ceil(BLOCK) * stride,
+            from.c >= self.src_slots && needed.is_some_and(|needed| dst.len() >= needed),
             "pointwise from {} slots: cannot run from {from} to {} elements",
             self.src_slots,
             dst.len()
         );
-        assert!(src.data().len() <= u32::MAX as usize, "a tensor of 2^32 elements or more");
+        extent::expect_offsets(Some(src.data().len()), src.shape());
         let dst = dst.as_mut_ptr().wrapping_sub(first / BLOCK * stride);
         let job = Job { op: self, src, residual: None, dst_block_stride: stride, dst };
         // SAFETY: the source's slots and the destination's blocks from `first` on were checked; only they are touched.
@@ -340,7 +346,7 @@ impl Pointwise {
             self.src_slots,
             self.dst_slots
         );
-        assert!(src.data().len() <= u32::MAX as usize, "a tensor of 2^32 elements or more");
+        extent::expect_offsets(Some(src.data().len()), src.shape());
         if let Some(residual) = &residual {
             assert!(residual.shape() == to, "residual is {}, dst is {to}", residual.shape());
         }
@@ -352,12 +358,12 @@ impl Pointwise {
             dst: dst.data_mut().as_mut_ptr(),
         };
         let pixels = to.pixels();
-        if parallel.threads() <= 1 {
+        if threads(parallel) <= 1 {
             // SAFETY: shapes were checked above, and `dst` is borrowed for the whole call.
             unsafe { job.run(0..self.panels.len(), 0..pixels, Upcoming::NOTHING) };
             return;
         }
-        let (across, along) = split(parallel.threads(), self.panels.len(), pixels.div_ceil(self.kernels.mr));
+        let (across, along) = split(threads(parallel), self.panels.len(), pixels.div_ceil(self.kernels.mr));
         each_once(parallel, across * along, &|task| {
             let panels = part(self.panels.len(), across, task / along);
             let tiles = part(pixels.div_ceil(self.kernels.mr), along, task % along);
@@ -383,8 +389,8 @@ pub(crate) fn split(threads: usize, panels: usize, tiles: usize) -> (usize, usiz
 
 /// The `index`-th of `parts` nearly equal parts of `0..len`.
 pub(crate) fn part(len: usize, parts: usize, index: usize) -> Range<usize> {
-    // 64 bits: somebody's `Parallel` may speak of more threads than a product of 32 bits bears.
-    let start = |index| (len as u64 * index as u64 / parts as u64) as usize;
+    // `len * index / parts` without the product, which could wrap: parts are not more than 2^16 (see `threads`).
+    let start = |index| len / parts * index + len % parts * index / parts;
     start(index)..start(index + 1)
 }
 

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::isa::Isa;
 use crate::micro::pool as micro;
 use crate::padding::Padding;
-use crate::parallel::{Parallel, Serial, each_once};
+use crate::parallel::{Parallel, Serial, each_once, threads};
 use crate::pointwise::{part, split};
 use crate::view::{BLOCK, Shape, View, ViewMut};
 
@@ -52,7 +52,7 @@ impl Window {
             self.padding.columns(from.w, self.kernel, self.stride).expect("checked by output_shape");
         let dst_block_stride = dst.block_stride();
         let target = Target(dst.data_mut().as_mut_ptr());
-        let (across, along) = split(parallel.threads(), to.blocks(), to.h);
+        let (across, along) = split(threads(parallel), to.blocks(), to.h);
         each_once(parallel, across * along, &|task| {
             let rows = part(to.h, along, task % along);
             for block in part(to.blocks(), across, task / along) {

@@ -5,7 +5,7 @@ use crate::error::{Error, invalid};
 use crate::isa::Isa;
 use crate::micro::shuffle as micro;
 use crate::order::ChannelOrder;
-use crate::parallel::{Parallel, Serial, each_once};
+use crate::parallel::{Parallel, Serial, each_once, threads};
 use crate::pointwise::{part, split};
 use crate::simd::Pick;
 use crate::view::{BLOCK, View, ViewMut};
@@ -85,7 +85,7 @@ impl Materialize {
         );
         let (registers, dst_block_stride) = (BLOCK / self.kernels.lanes, dst.block_stride());
         let target = crate::depthwise::Target(dst.data_mut().as_mut_ptr());
-        let (across, along) = split(parallel.threads(), to.blocks(), to.pixels());
+        let (across, along) = split(threads(parallel), to.blocks(), to.pixels());
         each_once(parallel, across * along, &|task| {
             let pixels = part(to.pixels(), along, task % along);
             for start in pixels.clone().step_by(STEP) {

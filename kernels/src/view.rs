@@ -17,6 +17,7 @@
 //! them reach a channel.
 
 use crate::error::{Error, expect_len, invalid};
+use crate::extent;
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
@@ -45,19 +46,19 @@ impl Shape {
         self.c.div_ceil(BLOCK)
     }
 
-    /// Pixels of one channel.
+    /// Pixels of one channel. This and the sizes below are `usize::MAX` where they would not fit; no slice is as long.
     pub const fn pixels(self) -> usize {
-        self.h * self.w
+        self.h.saturating_mul(self.w)
     }
 
     /// Elements from one block to the next.
     pub const fn block_stride(self) -> usize {
-        BLOCK * ((self.h * self.w) | 1)
+        (self.pixels() | 1).saturating_mul(BLOCK)
     }
 
     /// Elements of the blocked storage.
     pub const fn len(self) -> usize {
-        self.blocks() * self.block_stride()
+        self.blocks().saturating_mul(self.block_stride())
     }
 
     /// True where the tensor has no element.
@@ -70,12 +71,8 @@ impl Shape {
         if self.c == 0 || self.h == 0 || self.w == 0 {
             return Err(invalid("shape", alloc::format!("{self} has a side of zero")));
         }
-        (|| {
-            let lines = self.h.checked_mul(self.w)? | 1;
-            let bytes = self.blocks().checked_mul(lines)?.checked_mul(BLOCK * 4)?;
-            (bytes <= isize::MAX as usize).then_some(bytes / 4)
-        })()
-        .ok_or_else(|| invalid("shape", alloc::format!("{self} does not fit into memory")))
+        extent::blocked(self)
+            .ok_or_else(|| invalid("shape", alloc::format!("{self} does not fit into memory")))
     }
 }
 

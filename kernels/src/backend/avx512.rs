@@ -141,11 +141,14 @@ impl Simd for Avx512 {
 
 #[cfg(feature = "std")]
 fn supported() -> bool {
+    // The half-wide token is AVX2's, which stands for FMA too.
     std::is_x86_feature_detected!("avx512f")
+        && std::is_x86_feature_detected!("avx2")
+        && std::is_x86_feature_detected!("fma")
 }
 #[cfg(not(feature = "std"))]
 fn supported() -> bool {
-    cfg!(target_feature = "avx512f")
+    cfg!(all(target_feature = "avx512f", target_feature = "avx2", target_feature = "fma"))
 }
 
 super::kernels! {
