@@ -4,6 +4,7 @@ pub(crate) mod burst;
 pub(crate) mod depthwise;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
+pub(crate) mod layout;
 pub(crate) mod pool;
 pub(crate) mod shuffle;
 
