@@ -138,10 +138,10 @@ fn node(graph: &Graph, weights: &Weights, index: usize, values: &[Planar]) -> Pl
     let src = input(0);
     let parameters = weights.of(index);
     let (w, bias) = (&parameters.weights, Some(parameters.bias.as_slice()));
-    let pool = Window { padding: Padding::all(1), ..Window::square(3, 2) };
+    let pool = Window::new(3).stride(2).pad(1);
     match node.op {
         Op::Conv { oc, kernel, stride, groups, activation } => {
-            let window = Window { padding: Padding::all(kernel / 2), ..Window::square(kernel, stride) };
+            let window = Window::new(kernel).stride(stride).pad(kernel / 2);
             let sum = if kernel == 1 {
                 reference::pointwise(src, groups, w, bias)
             } else if groups == oc && groups == src.shape.c {

@@ -79,10 +79,34 @@ pub struct Window {
 }
 
 impl Window {
-    /// `kernel` x `kernel` taps side by side, windows `stride` apart, no padding.
-    pub const fn square(kernel: usize, stride: usize) -> Self {
-        let padding = Padding::all(0);
-        Self { kernel: [kernel; 2], stride: [stride; 2], dilation: [1; 2], padding }
+    /// `kernel` x `kernel` taps side by side, windows one pixel apart, no padding.
+    pub const fn new(kernel: usize) -> Self {
+        Self::rectangle(kernel, kernel)
+    }
+
+    /// As [`new`](Self::new), with so many rows and columns.
+    pub const fn rectangle(rows: usize, columns: usize) -> Self {
+        Self { kernel: [rows, columns], stride: [1; 2], dilation: [1; 2], padding: Padding::all(0) }
+    }
+
+    /// `stride` pixels from one window to the next, both ways.
+    pub const fn stride(self, stride: usize) -> Self {
+        Self { stride: [stride; 2], ..self }
+    }
+
+    /// `dilation` pixels from one tap to the next, both ways.
+    pub const fn dilation(self, dilation: usize) -> Self {
+        Self { dilation: [dilation; 2], ..self }
+    }
+
+    /// `pad` pixels of padding on every side.
+    pub const fn pad(self, pad: usize) -> Self {
+        Self { padding: Padding::all(pad), ..self }
+    }
+
+    /// Any padding.
+    pub const fn padding(self, padding: Padding) -> Self {
+        Self { padding, ..self }
     }
 }
 

@@ -70,7 +70,10 @@ impl fmt::Display for Fault {
                 write!(f, "wrote {found}, {beyond} elements behind the end of a buffer of {len}")
             }
             Self::Around { found, at, outer } => {
-                write!(f, "wrote {found} outside the tensor, at element {at} of the {outer} that it is a part of")
+                write!(
+                    f,
+                    "wrote {found} outside the tensor, at element {at} of the {outer} that it is a part of"
+                )
             }
             Self::Values(difference) => difference.fmt(f),
         }

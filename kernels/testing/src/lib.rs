@@ -17,6 +17,6 @@ pub use operators::{
     pointwise, shuffle, softmax, stem, upsample_2x,
 };
 pub use problem::{Operator, Problem};
-pub use problems::{Limits, Pad, Problems, config};
+pub use problems::{Limits, Pad, Problems, config, fit};
 
 pub use proptest;

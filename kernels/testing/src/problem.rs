@@ -13,9 +13,9 @@ use std::sync::OnceLock;
 ///
 /// [`operators`](crate::operators) has those of `kernels`. Implement it for one of your own, and [`Problem`] and
 /// [`Problems`](crate::Problems) do the rest.
-pub trait Operator: Clone + fmt::Debug + 'static {
+pub trait Operator: Clone + fmt::Debug + Send + Sync + 'static {
     /// Weights and all that, made from the seed.
-    type Parameters: Clone;
+    type Parameters: Clone + Send + Sync;
 
     /// Channels, rows and columns of the source.
     fn src(&self) -> Shape;

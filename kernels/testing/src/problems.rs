@@ -105,7 +105,7 @@ pub(crate) fn choose<T: Clone + Debug + 'static>(from: &[T]) -> impl Strategy<Va
 
 /// `shape`, with as many rows and columns more as it takes for `window` to fit once, and to have a pixel under it wherever
 /// it stands.
-pub(crate) fn fit(window: Window, shape: Shape) -> Shape {
+pub fn fit(window: Window, shape: Shape) -> Shape {
     let fits = |shape: Shape| reference::output_shape(window, shape, 1);
     let h = (shape.h.max(window.dilation[0])..).find(|&h| fits(Shape { h, ..shape }).h > 0);
     let w = (shape.w.max(window.dilation[1])..).find(|&w| fits(Shape { w, ..shape }).w > 0);
@@ -238,9 +238,7 @@ impl<O: Operator> Problems<O> {
         test: impl Fn(&Problem<O>) -> Result<(), E>,
     ) -> Option<(Problem<O>, String)> {
         let mut runner = TestRunner::new(config(cases));
-        let test = |problem: Problem<O>| {
-            test(&problem).map_err(|why| TestCaseError::fail(why.to_string()))
-        };
+        let test = |problem: Problem<O>| test(&problem).map_err(|why| TestCaseError::fail(why.to_string()));
         match runner.run(self, test) {
             Ok(()) => None,
             Err(TestError::Fail(why, problem)) => Some((problem, why.message().to_owned())),
@@ -264,6 +262,9 @@ impl<O: Operator> Strategy for Problems<O> {
         // The seed does not shrink: other numbers are not smaller ones.
         let parts = ((self.draw)(&self.limits), choose(&self.data), any::<u64>().no_shrink());
         let slack = self.slack;
-        parts.prop_map(move |(op, data, seed)| Problem::new(op, data, seed).slack(slack)).boxed().new_tree(runner)
+        parts
+            .prop_map(move |(op, data, seed)| Problem::new(op, data, seed).slack(slack))
+            .boxed()
+            .new_tree(runner)
     }
 }

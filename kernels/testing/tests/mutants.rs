@@ -1,8 +1,8 @@
 //! A convolution as plain loops in `f32` passes; with any of these faults it is found out, and told where.
 
+use kernels::Activation;
 use kernels_testing::operators::Convolution;
 use kernels_testing::{Data, Layout, Pad, Problem, Problems, convolution};
-use kernels::Activation;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Bug {
@@ -48,7 +48,8 @@ fn conv(p: &Problem<Convolution>, layout: Layout, bug: Bug, dst: &mut [f32]) {
         for (oy, ox) in (0..p.oh()).flat_map(|oy| (0..p.ow()).map(move |ox| (oy, ox))) {
             let i = layout.index(p.dst_shape(), o, oy, ox);
             let mut sum = if bug == Bug::BiasBehindActivation { 0.0 } else { bias[o] };
-            for (c, y, x) in (0..group_ic).flat_map(|c| (0..kh * kw).map(move |tap| (c, tap / kw, tap % kw))) {
+            for (c, y, x) in (0..group_ic).flat_map(|c| (0..kh * kw).map(move |tap| (c, tap / kw, tap % kw)))
+            {
                 if bug == Bug::OneProductLeftOut && (c, y, x) == (group_ic - 1, kh - 1, kw - 1) {
                     continue;
                 }
@@ -181,7 +182,8 @@ fn a_problem_is_made_again_from_what_it_prints() {
         assert!(format!("{again:?}").starts_with("Problem::new(Convolution { src: Shape {"), "{again:?}");
         assert!(format!("{again:?}").ends_with("Integers, 7)"), "{again:?}");
     }
-    let [a, b] = [0; 2].map(|_| everything().seeded(9).take(20).map(|p| format!("{p:?}")).collect::<Vec<_>>());
+    let [a, b] =
+        [0; 2].map(|_| everything().seeded(9).take(20).map(|p| format!("{p:?}")).collect::<Vec<_>>());
     assert_eq!(a, b);
     let other: Vec<_> = everything().seeded(10).take(20).map(|p| format!("{p:?}")).collect();
     assert_ne!(a, other);

@@ -3,9 +3,10 @@
 
 mod operators;
 
-use kernels::{ChannelOrder, Isa, Parallel, Serial, Shape, Tensor, View, ViewMut};
+use kernels::reference::Window;
+use kernels::{Activation, ChannelOrder, Isa, Padding, Parallel, Serial, Shape, Tensor, View, ViewMut};
 use kernels_testing::blocked::{Frame, Framed, frames, orders, unique_orders};
-use kernels_testing::{Guarded, Layout, Operator, Problem, Problems, Random, assert_same_bits};
+use kernels_testing::{Guarded, Layout, Operator, Problem, Problems, Random, assert_same_bits, fit};
 use proptest::prelude::*;
 use std::fmt::Arguments;
 
@@ -15,12 +16,34 @@ pub(crate) use operators::*;
 /// Every channel count that the deterministic loops go through.
 pub(crate) const CHANNELS: std::ops::RangeInclusive<usize> = 1..=130;
 
+pub(crate) const ACTIVATIONS: [Activation; 3] = [Activation::None, Activation::Relu, Activation::Relu6];
+
 pub(crate) const POISONS: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
 
 /// Numbers of all kinds, now and then something among them that is none.
 pub(crate) fn any_data() -> Vec<Data> {
     let plain = [Data::Integers, Data::Reals, Data::Integers, Data::Reals, Data::Integers, Data::Reals];
     plain.into_iter().chain(POISONS.map(Data::With)).collect()
+}
+
+/// Windows of `kernel` x `kernel` and paddings at their worst, all four sides differently and up to one less than the kernel, and
+/// images of `channels` that they fit.
+pub(crate) fn every_padding(channels: usize, kernel: usize) -> impl Iterator<Item = (Shape, Window)> {
+    let sides = (0..kernel * kernel).map(move |i| (i / kernel, i % kernel));
+    sides.flat_map(move |(before, after)| {
+        let padding = Padding::Sides { top: before, bottom: after, left: after, right: before };
+        [(1, 6), (2, 6), (2, 7), (1, 1)].map(|(stride, size)| {
+            let window = Window::new(kernel).stride(stride).padding(padding);
+            (fit(window, Shape::new(channels, size, size)), window)
+        })
+    })
+}
+
+/// Windows of all `kernels`, both strides.
+pub(crate) fn windows(kernels: &[usize], padding: impl Fn(usize) -> Padding) -> impl Iterator<Item = Window> {
+    let window =
+        move |kernel| [1, 2].map(|stride| Window::new(kernel).stride(stride).padding(padding(kernel)));
+    kernels.iter().copied().flat_map(window)
 }
 
 /// In which memory, through which orders and on which threads a problem is run.
@@ -34,12 +57,14 @@ pub(crate) struct How {
     pub(crate) spare: [usize; 2],
     /// What lies around source and destination.
     pub(crate) frames: [Frame; 2],
+    /// The only one to run it besides [`Serial`]; without it, everybody does.
+    pub(crate) on: Option<Somebody>,
 }
 
 impl Default for How {
     /// Everything plain.
     fn default() -> Self {
-        Self { input: None, output: None, spare: [0, 0], frames: [Frame::WIDE; 2] }
+        Self { input: None, output: None, spare: [0, 0], frames: [Frame::WIDE; 2], on: None }
     }
 }
 
@@ -64,30 +89,28 @@ impl How {
     }
 }
 
-/// Memory of all kinds, with orders where there are none, for problems that are run through none.
-pub(crate) fn framed<O: Operator>(problems: Problems<O>) -> impl Strategy<Value = (Problem<O>, How)> {
-    let how = [frames_(), frames_()].prop_map(|frames| How { frames, ..How::default() });
-    (problems, how)
+/// Problems in memory of all kinds.
+pub(crate) fn framed<P: Strategy>(problems: P) -> impl Strategy<Value = (P::Value, How)> {
+    (problems, [any_frame(), any_frame()]).prop_map(|(p, frames)| (p, How { frames, ..How::default() }))
 }
 
-fn frames_() -> BoxedStrategy<Frame> {
+fn any_frame() -> BoxedStrategy<Frame> {
     frames().boxed()
 }
 
-/// Memory and input orders of all kinds: each slot but once, or as it comes.
+/// Problems in memory of all kinds, read and written through orders of all kinds; where `once`, no slot is read twice.
 pub(crate) fn ordered<O: Operator>(
     problems: impl Strategy<Value = Problem<O>>,
     once: bool,
 ) -> impl Strategy<Value = (Problem<O>, How)> {
     let input = if once { unique_orders().boxed() } else { orders().boxed() };
     let spare = [0..=20usize, 0..=20];
-    let memory = (spare, [frames_(), frames_()]);
-    (problems, (input, unique_orders()), memory, any::<u64>().no_shrink()).prop_map(
-        |(p, (input, output), (spare, frames), seed)| {
+    (framed(problems), (input, unique_orders()), spare, any::<u64>().no_shrink()).prop_map(
+        |((p, how), (input, output), spare, seed)| {
             let rng = &mut Random::new(seed);
             let input = input.of(p.src_shape().c, rng);
             let output = Some(output.of(p.dst_shape().c, rng));
-            (p.read_through(&input), How { input: Some(input), output, spare, frames })
+            (p.read_through(&input), How { input: Some(input), output, spare, ..how })
         },
     )
 }
@@ -105,45 +128,64 @@ impl Parallel for Reverse {
     }
 }
 
-/// Holds an operator that writes the channels of `order` into a tensor to everything that is asked of all of them: it computes
-/// what is expected, writes nothing outside its destination, does not read the destination, and gives the same bits a
-/// second time, in aligned memory, and on any number of threads in any order.
+/// Says that it has any number of threads, and runs every task more often than asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Somebody(pub(crate) usize);
+
+impl Parallel for Somebody {
+    fn threads(&self) -> usize {
+        self.0
+    }
+
+    fn for_each(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        for i in (0..tasks).rev() {
+            task(i);
+            task(0);
+        }
+    }
+}
+
+/// Holds an operator that writes the channels of `order` into a tensor of `shape` to everything that is asked of all of them:
+/// it computes what is expected, writes nothing outside its destination, does not read the destination, and gives the
+/// same bits a second time, in aligned memory, and on any number of threads in any order.
 pub(crate) fn check_runs<O: Operator>(
-    p: &Problem<O>,
-    (shape, order, frame): (Shape, &ChannelOrder, Frame),
+    (p, how): (&Problem<O>, &How),
+    (shape, order): (Shape, &ChannelOrder),
     context: Arguments<'_>,
     run: &(dyn Fn(&dyn Parallel, ViewMut<'_>) + Sync),
 ) {
     let logical = Shape { c: order.channels(), ..shape };
-    let mut first = Framed::new(shape, frame);
-    run(&Serial, first.view_mut());
+    let fresh = |parallel: &dyn Parallel| {
+        let mut dst = Framed::new(shape, how.frames[1]);
+        run(parallel, dst.view_mut());
+        dst
+    };
+    let mut first = fresh(&Serial);
     if let Err(fault) = p.compare_framed(&first, order) {
-        panic!("{context}: {fault}");
+        panic!("{context}: {fault}\nof {p:?}, {how:?}");
     }
     let bits = first.read(order);
+    let same = |found: &[f32], what: Arguments<'_>| {
+        assert_same_bits(&bits, found, logical, format_args!("{context}, {what}: {p:?}, {how:?}"));
+    };
     run(&Serial, first.view_mut());
-    assert_same_bits(&bits, &first.read(order), logical, format_args!("a second run: {context}"));
+    same(&first.read(order), format_args!("a second run"));
 
     let mut aligned = Tensor::zeros(shape);
     run(&Serial, aligned.view_mut());
     let mut found = vec![f32::NAN; bits.len()];
     kernels::layout::to_nchw(aligned.view(), order, &mut found);
-    assert_same_bits(&bits, &found, logical, format_args!("into aligned memory: {context}"));
+    same(&found, format_args!("into aligned memory"));
 
-    let fresh = |parallel: &dyn Parallel| {
-        let mut dst = Framed::new(shape, frame);
-        run(parallel, dst.view_mut());
-        dst
-    };
-    on_threads(fresh, |dst, threads| {
-        dst.intact().unwrap_or_else(|fault| panic!("{threads}: {context}: {fault}"));
-        assert_same_bits(&bits, &dst.read(order), logical, format_args!("{threads}: {context}"));
+    on_threads(how.on, fresh, |dst, threads| {
+        dst.intact().unwrap_or_else(|fault| panic!("{context}, {threads}: {fault}\nof {p:?}, {how:?}"));
+        same(&dst.read(order), threads);
     });
 }
 
 /// Holds an operator that writes a plain slice to the same.
 pub(crate) fn check_flat<O: Operator>(
-    p: &Problem<O>,
+    (p, how): (&Problem<O>, &How),
     context: Arguments<'_>,
     run: &(dyn Fn(&dyn Parallel, &mut [f32]) + Sync),
 ) {
@@ -154,19 +196,30 @@ pub(crate) fn check_flat<O: Operator>(
     };
     let mut first = fresh(&Serial);
     if let Err(fault) = p.compare(&first, Layout::Nchw) {
-        panic!("{context}: {fault}");
+        panic!("{context}: {fault}\nof {p:?}");
     }
     let bits = first.to_vec();
+    let same = |found: &[f32], what: Arguments<'_>| {
+        assert_same_bits(&bits, found, p.dst_shape(), format_args!("{context}, {what}: {p:?}"));
+    };
     run(&Serial, &mut first);
-    assert_same_bits(&bits, &first, p.dst_shape(), format_args!("a second run: {context}"));
-    on_threads(fresh, |dst, threads| {
-        dst.intact().unwrap_or_else(|fault| panic!("{threads}: {context}: {fault}"));
-        assert_same_bits(&bits, &dst, p.dst_shape(), format_args!("{threads}: {context}"));
+    same(&first, format_args!("a second run"));
+    on_threads(how.on, fresh, |dst, threads| {
+        dst.intact().unwrap_or_else(|fault| panic!("{context}, {threads}: {fault}\nof {p:?}"));
+        same(&dst, threads);
     });
 }
 
-/// Runs with every number of threads, on rayon's pools and in reverse order, and hands on what comes of it.
-pub(crate) fn on_threads<T: Send>(run: impl Fn(&dyn Parallel) -> T + Sync, check: impl Fn(T, Arguments<'_>)) {
+/// Runs with every number of threads, on rayon's pools and in reverse order, or on somebody's alone, and hands on what
+/// comes of it.
+pub(crate) fn on_threads<T: Send>(
+    somebody: Option<Somebody>,
+    run: impl Fn(&dyn Parallel) -> T + Sync,
+    check: impl Fn(T, Arguments<'_>),
+) {
+    if let Some(somebody) = somebody {
+        return check(run(&somebody), format_args!("{somebody:?}"));
+    }
     for threads in [0, 1, 2, 3, 8, 64] {
         check(run(&Reverse(threads)), format_args!("{threads} threads in reverse order"));
     }

@@ -54,7 +54,7 @@ impl Convolution {
 
     /// 1x1.
     pub fn pointwise(src: Shape, oc: usize) -> Self {
-        Self::new(src, oc, Window::square(1, 1))
+        Self::new(src, oc, Window::new(1))
     }
 
     /// One window per channel.

@@ -51,7 +51,7 @@ pub fn stem() -> Problems<Stem> {
     Problems::of(|limits: &Limits| {
         (convolution::draw(limits), limits.window())
             .prop_map(|(conv, pool)| {
-                let pool = Window { padding: pool.padding, ..Window::square(3, 2) };
+                let pool = Window::new(3).stride(2).padding(pool.padding);
                 let fits = fit(pool, conv.dst()) == conv.dst();
                 let padding = if fits { pool.padding } else { Padding::all(1) };
                 Stem { pool: Window { padding, ..pool }, conv }
