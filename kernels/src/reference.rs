@@ -17,10 +17,10 @@
 //! fit each other. (They need the feature `std`, for the square root and the exponential.)
 
 use crate::activation::Activation;
-use crate::order::ChannelOrder;
-use crate::pack::BatchNorm;
-use crate::padding::Padding;
-use crate::view::Shape;
+use crate::fold::BatchNorm;
+use crate::tensor::order::ChannelOrder;
+use crate::tensor::shape::Shape;
+use crate::window::Padding;
 
 /// A planar image of `f64`.
 #[derive(Clone, Debug, PartialEq)]
