@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use kernels::reference::Window;
+use kernels::Window;
 use kernels::{Activation, Padding, Shape};
 use kernels_testing::operators::{Convolution, Stem};
 use kernels_testing::{Problem, convolution, stem};

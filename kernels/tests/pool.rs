@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use kernels::reference::Window;
+use kernels::Window;
 use kernels::{Padding, Shape};
 use kernels_testing::operators::{AveragePool, GlobalAverage, MaxPool};
 use kernels_testing::{Operator, Problem, Problems, average_pool, global_average, max_pool};

@@ -117,8 +117,7 @@ pub use problem::{Operator, Problem};
 pub use problems::{Limits, Pad, Problems, config, fit};
 
 /// What shapes and operators are told with.
-pub use kernels::reference::Window;
-pub use kernels::{Activation, BatchNorm, Padding, Shape};
+pub use kernels::{Activation, BatchNorm, Padding, Shape, Window};
 /// The version that [`Problems`] is a strategy of.
 pub use proptest;
 

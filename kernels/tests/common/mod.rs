@@ -3,7 +3,7 @@
 
 mod operators;
 
-use kernels::reference::Window;
+use kernels::Window;
 use kernels::{Activation, ChannelOrder, Isa, Padding, Parallel, Serial, Shape, Tensor, View, ViewMut};
 use kernels_testing::blocked::{Frame, Framed, frames, orders, unique_orders};
 use kernels_testing::{Guarded, Layout, Operator, Problem, Problems, Random, assert_same_bits, fit};
