@@ -8,7 +8,6 @@ use kernels::Window;
 use kernels::{Activation, Padding, Shape};
 use kernels_testing::operators::Convolution;
 use kernels_testing::{Problem, depthwise};
-use proptest::prelude::*;
 
 proptest! {
     #![proptest_config(config(160))]
