@@ -171,6 +171,20 @@ fn a_failure_says_where() {
     assert_eq!(short.to_string(), "119 elements, expected 120");
 }
 
+/// Weights in the order of PyTorch, of TensorFlow and of XNNPACK are the same weights.
+#[test]
+fn weights_of_every_order() {
+    for p in everything().seeded(4).take(50) {
+        let (hwio, ohwi, [kh, kw]) = (p.weights_hwio(), p.weights_ohwi(), p.kernel());
+        let (oc, ic) = (p.oc(), p.ic() / p.groups());
+        for (i, &weight) in p.weights().iter().enumerate() {
+            let (o, c, y, x) = (i / (ic * kh * kw), i / (kh * kw) % ic, i / kw % kh, i % kw);
+            assert_eq!(hwio[((y * kw + x) * ic + c) * oc + o], weight);
+            assert_eq!(ohwi[((o * kh + y) * kw + x) * ic + c], weight);
+        }
+    }
+}
+
 /// A problem that was printed is the same problem again.
 #[test]
 fn a_problem_is_made_again_from_what_it_prints() {
