@@ -32,6 +32,7 @@ pub(crate) struct Kernels {
     pub(crate) shuffle: unsafe fn(&shuffle::Shuffle<'_>),
     pub(crate) from_planes: unsafe fn(&layout::FromPlanes),
     pub(crate) to_planes: unsafe fn(&layout::ToPlanes),
+    pub(crate) lines: unsafe fn(&layout::Lines),
     pub(crate) fma_burst: unsafe fn(usize) -> u64,
 }
 
@@ -117,6 +118,7 @@ macro_rules! kernels {
         wrap!(shuffle(args: &shuffle::Shuffle<'_>) = $shuffle);
         wrap!(from_planes(args: &layout::FromPlanes) = layout::from_planes::<$simd>);
         wrap!(to_planes(args: &layout::ToPlanes) = layout::to_planes::<$simd>);
+        wrap!(lines(args: &layout::Lines) = layout::lines::<$simd>);
 
         $(#[target_feature(enable = $features)])?
         unsafe fn fma_burst(rounds: usize) -> u64 {
@@ -153,6 +155,7 @@ macro_rules! kernels {
             shuffle,
             from_planes,
             to_planes,
+            lines,
             fma_burst,
         };
     };
