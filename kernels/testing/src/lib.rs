@@ -90,13 +90,15 @@
 //!
 //! A problem has one image (N is 1); every image of a batch is a problem of its own.
 //!
-//! A destination ([`Problem::guarded`]) is filled with NaN of a kind of its own, lies between sentinels, and begins
-//! where no vector does: what is not written, added to or written outside is found. Sources lie between NaN, too.
+//! A destination ([`Problem::guarded`]) is filled with a NaN of its own, lies between sentinels, and mostly begins at an address
+//! that is no multiple of a vector: what is not written, what is added to, and what is written outside is found. Sources
+//! lie between NaN, too: what is read outside shows.
 //!
 //! # Tensors of `kernels`
 //!
 //! [`blocked`] does the same for [`kernels::View`]: tensors framed by rows and blocks of sentinels, NaN in their pad lanes,
 //! read and written through channel orders of all kinds. The tests of `kernels` and its fuzz targets are made of it.
+#![forbid(unsafe_code)]
 
 pub mod blocked;
 mod data;
