@@ -91,12 +91,12 @@ fn same(found: &Found<'_>, tensors: &Tensors) {
         assert_eq!(&found.weights.read(name).unwrap(), values, "{name}");
     }
     // And that a network is built from them.
-    Network::new(&found.config, &found.weights, kernels::Isa::Portable).unwrap();
+    Network::new(&found.config, &found.weights, kernels::Isa::portable()).unwrap();
 }
 
 /// The logits of one small image.
 fn logits(found: &Found<'_>) -> Vec<f32> {
-    let network = Network::new(&found.config, &found.weights, kernels::Isa::Portable).unwrap();
+    let network = Network::new(&found.config, &found.weights, kernels::Isa::portable()).unwrap();
     let image: Vec<f32> = (0..3 * 32 * 32).map(|i| (i % 13) as f32 / 6.5 - 1.0).collect();
     let mut logits = vec![0.0; found.config.classes];
     network.run(&kernels::Serial, Images::nchw(&image, 1, 32, 32), &mut network.workspace(), &mut logits);
@@ -775,7 +775,7 @@ fn weights_of_ones_own() {
     let own = Own(renamed(&plain, |name| format!("mine.{name}")));
     same(&find(&own, &Choice::default()).unwrap(), &plain);
     assert_eq!(Config::recognise(&own).unwrap(), config(Wiring::Torchvision));
-    Network::load(&own, kernels::Isa::Portable).unwrap();
+    Network::load(&own, kernels::Isa::portable()).unwrap();
     assert!(matches!(
         find(&Own(Tensors::new()), &Choice::default()),
         Err(Error::Unrecognised { first: None })
