@@ -39,7 +39,7 @@ fn same(checkpoint: &Checkpoint) {
         assert_eq!(found.weights.shape(&name), Some(shape), "{name}");
         assert_eq!(found.weights.read(&name).unwrap(), values, "{name}");
     }
-    Network::new(&found.config, &found.weights, Isa::Portable).unwrap();
+    Network::new(&found.config, &found.weights, Isa::portable()).unwrap();
 }
 
 /// A layer: its name, and its weights by name.
@@ -292,7 +292,7 @@ fn keras_2_by_order() {
 }
 
 fn logits(found: &Found<'_>) -> Vec<f32> {
-    let network = Network::new(&found.config, &found.weights, Isa::Portable).unwrap();
+    let network = Network::new(&found.config, &found.weights, Isa::portable()).unwrap();
     let image: Vec<f32> = (0..3 * 32 * 32).map(|i| (i % 13) as f32 / 6.5 - 1.0).collect();
     let mut logits = vec![0.0; found.config.classes];
     network.run(&Serial, Images::nchw(&image, 1, 32, 32), &mut network.workspace(), &mut logits);

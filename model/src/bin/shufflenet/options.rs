@@ -4,8 +4,8 @@ use crate::failure::{Failure, Result};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use model::{Choice, Config, Images, Network, Synthetic, WIDTHS, Wiring};
 use serde::{Serialize, Serializer};
-use std::path::PathBuf;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// A checkpoint, and which network in it.
