@@ -10,9 +10,8 @@ pub mod labels;
 mod layers;
 mod network;
 pub mod npy;
+pub mod photo;
 mod plan;
-pub mod preprocess;
-mod resize;
 mod source;
 mod unit;
 pub mod weights;
@@ -22,6 +21,9 @@ pub use config::{Config, WIDTHS};
 pub use error::Error;
 pub use layers::{Cost, Kind, Layer};
 pub use network::Network;
+/// The former name of [`photo`].
+#[doc(no_inline)]
+pub use photo as preprocess;
 pub use plan::{Images, Layout, Workspace};
 pub use source::{Synthetic, Weights};
 pub use wiring::Wiring;

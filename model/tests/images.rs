@@ -1,7 +1,7 @@
 //! Pictures as Pillow and torchvision see them (recorded/make_fixtures.py), and pictures that harm.
 #![cfg(feature = "image")]
 
-use model::preprocess::{Picture, Recipe};
+use model::photo::{Picture, Recipe};
 use std::path::{Path, PathBuf};
 
 fn folder() -> PathBuf {

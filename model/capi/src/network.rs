@@ -6,7 +6,7 @@ use crate::memory::{
 };
 use crate::operators::isa;
 use kernels::Serial;
-use model::preprocess::{Picture, Recipe};
+use model::photo::{Picture, Recipe};
 use model::weights::Checkpoint;
 use model::{Images, Network};
 use std::ffi::c_char;

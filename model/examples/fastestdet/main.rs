@@ -17,7 +17,7 @@ use clap::Parser;
 use image::{ImageEncoder, RgbImage};
 use model::atomic_file::AtomicFile;
 use model::npy;
-use model::preprocess::Picture;
+use model::photo::Picture;
 use model::weights::{Checkpoint, WeightsError};
 use network::{CLASSES, FIELDS, FastestDet, GRID, SIDE};
 use std::error::Error;

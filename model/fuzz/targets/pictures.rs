@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use model::preprocess::{Picture, Recipe};
+use model::photo::{Picture, Recipe};
 
 fuzz_target!(|bytes: &[u8]| {
     let picture = match Picture::decode(bytes) {

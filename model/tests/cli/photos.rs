@@ -2,7 +2,7 @@
 
 use crate::{command, finish, recorded, run, save, scratch, small};
 use kernels::{Isa, Serial};
-use model::preprocess::{Picture, Recipe};
+use model::photo::{Picture, Recipe};
 use model::weights::Checkpoint;
 use model::{Config, Images, Network, Wiring, labels};
 use serde_json::Value;

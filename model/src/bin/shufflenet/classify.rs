@@ -3,7 +3,7 @@
 use crate::failure::{Failure, Output, Result, printable, say};
 use crate::table::Columns;
 use crate::{Context, checkpoint, threads};
-use model::preprocess::{Picture, PictureError, Recipe};
+use model::photo::{Picture, PictureError, Recipe};
 use model::{Images, Network, Workspace, labels};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
