@@ -6,8 +6,12 @@ use super::Picture;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Orientation(u8);
 
-/// The tag of EXIF's first directory.
+/// A tag of EXIF's first directory, and the types of value that it may have.
 const ORIENTATION: u16 = 0x0112;
+const SHORT: u16 = 3;
+const LONG: u16 = 4;
+const SIGNED_SHORT: u16 = 8;
+const SIGNED_LONG: u16 = 9;
 
 impl Orientation {
     pub(super) const UPRIGHT: Self = Self(1);
@@ -52,34 +56,34 @@ fn in_exif(data: &[u8]) -> Option<u32> {
         b"II*\0" => false,
         _ => return None,
     };
-    let short = |at: usize| {
-        let bytes = *tiff.get(at..)?.first_chunk()?;
+    let short = |bytes: &[u8], at: usize| {
+        let bytes = *bytes.get(at..)?.first_chunk()?;
         Some(if big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
     };
-    let long = |at: usize| {
-        let bytes = *tiff.get(at..)?.first_chunk()?;
+    let long = |bytes: &[u8], at: usize| {
+        let bytes = *bytes.get(at..)?.first_chunk()?;
         Some(if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
     };
-    let directory = long(4)? as usize;
-    for entry in 0..usize::from(short(directory)?) {
-        // Tag, type, number of values, value.
-        let at = directory.checked_add(2 + 12 * entry)?;
-        if short(at)? == ORIENTATION {
-            return match (short(at + 2)?, long(at + 4)?) {
-                (3, 1) => short(at + 8).map(u32::from),
-                (4, 1) => long(at + 8),
-                _ => None,
-            };
-        }
+    let directory = tiff.get(long(tiff, 4)? as usize..)?;
+    let count = short(directory, 0)?;
+    // Tag, type, number of values, and four bytes for as many of them as fit.
+    let mut entries = directory[2..].chunks_exact(12).take(count.into());
+    let entry = entries.find(|entry| short(entry, 0) == Some(ORIENTATION))?;
+    match (short(entry, 2)?, long(entry, 4)?) {
+        (SHORT | SIGNED_SHORT, 1..=2) => short(entry, 8).map(u32::from),
+        (LONG | SIGNED_LONG, 1) => long(entry, 8),
+        _ => None,
     }
-    None
 }
 
 /// The orientation in an XMP packet: `tiff:Orientation="6"` or `<tiff:Orientation>6<`.
 fn in_xmp(packet: &[u8]) -> Option<u8> {
     const NAME: &[u8] = b"tiff:Orientation";
-    let after = packet.windows(NAME.len()).position(|window| window == NAME)? + NAME.len();
-    let value = &packet[after..];
-    let digit = value.strip_prefix(b"=\"").or_else(|| value.strip_prefix(b">"))?.first()?;
-    digit.is_ascii_digit().then(|| digit - b'0')
+    let behind = packet.windows(NAME.len()).enumerate().filter(|(_, window)| *window == NAME);
+    let mut digits = behind.filter_map(|(at, _)| {
+        let value = &packet[at + NAME.len()..];
+        let digit = value.strip_prefix(b"=\"").or_else(|| value.strip_prefix(b">"))?.first()?;
+        digit.is_ascii_digit().then(|| digit - b'0')
+    });
+    digits.next()
 }
