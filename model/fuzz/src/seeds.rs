@@ -15,7 +15,8 @@ fn main() {
         ("weights", &["pth"][..], "torch"),
         ("weights", &["h5"], "hdf5"),
         ("weights", &["safetensors"], "safetensors"),
-        ("images", &["png", "jpg"], "pictures"),
+        ("images", &["png", "jpg", "webp"], "pictures"),
+        ("images/jpeg", &["jpg"], "pictures"),
         ("arrays", &["npy"], "arrays"),
     ] {
         let to = corpus.join(target);

@@ -5,7 +5,7 @@
     pip install numpy==2.4.6 pillow==13.0.0
     python make_photos.py                             # overwrites them
 
-`images/jpeg/source.ppm` is the picture in all of `images/jpeg`. Beside the others lies a `.rgb` file of the pixels that
+`images/jpeg/source.png` is the picture in all of `images/jpeg`. Beside the others lies a `.rgb` file of the pixels that
 Pillow reads from them.
 """
 import ctypes
@@ -52,29 +52,24 @@ JPEGS = {
 
 def jpegs(out):
     out.mkdir(exist_ok=True)
-    y, x = np.mgrid[0:37, 0:53]
+    y, x = np.mgrid[0:67, 0:83]
     waves = [128 + 100 * np.sin(x / 25 + y / 40), 128 + 100 * np.sin(y / 22), 128 + 100 * np.cos((x + y) / 35)]
     source = Image.fromarray(np.stack(waves, axis=-1).astype(np.uint8))
-    source.save(out / "source.ppm")
-    for name, (sampling, scans, more) in JPEGS.items():
-        command = ["cjpeg", "-quality", "90", "-optimize", "-sample", sampling, *more]
-        with tempfile.NamedTemporaryFile("w") as script:
-            if scans:
-                script.write(scans)
-                script.flush()
-                command += ["-scans", script.name]
-            if scans or "-arithmetic" in more:
-                command.remove("-optimize")
-            jpeg = subprocess.run([*command, out / "source.ppm"], capture_output=True, check=True).stdout
-        (out / name).write_bytes(jpeg)
+    source.save(out / "source.png", optimize=True)
+
+    def write(name, picture, sampling, scans, more):
+        with tempfile.TemporaryDirectory() as scratch:
+            ppm, script = pathlib.Path(scratch, "ppm"), pathlib.Path(scratch, "scans")
+            picture.save(ppm, "ppm")
+            script.write_text(scans or "")
+            command = ["cjpeg", "-quality", "90", "-sample", sampling, *more, *(["-scans", script] if scans else []), ppm]
+            (out / name).write_bytes(subprocess.run(command, capture_output=True, check=True).stdout)
+
+    for name, how in JPEGS.items():
+        write(name, source, *how)
     # A plane whose blocks in a row are no whole number of the frame's.
-    narrow = out / "narrow.ppm"
-    source.crop((0, 0, 33, 37)).save(narrow)
-    (out / "SEPARATE").write_text(SEPARATE)
-    command = ["cjpeg", "-sample", "4x1,2x1,1x1", "-scans", out / "SEPARATE", narrow]
-    (out / "three_widths_narrow.jpg").write_bytes(subprocess.run(command, capture_output=True, check=True).stdout)
-    narrow.unlink()
-    (out / "SEPARATE").unlink()
+    write("three_widths_narrow.jpg", source.crop((0, 0, 33, 67)), "4x1,2x1,1x1", SEPARATE, [])
+
     # Of ink: as stored, and as luminance, colour and black, which only libjpeg's own interface writes.
     cmyk = source.convert("CMYK")
     cmyk.save(out / "cmyk_2x2.jpg", quality=90, subsampling=2)

@@ -9,9 +9,14 @@ pub(super) struct File<'a> {
     pub(super) colours: Colours,
     pub(super) exif: Option<&'a [u8]>,
     pub(super) xmp: Option<&'a [u8]>,
+    /// Whether there are Huffman tables. Frames of a film come without; theirs are the ones that T.81 gives as examples.
+    pub(super) has_tables: bool,
     /// The segments that make the picture, each from its marker on, the compressed data with its scan's.
     segments: Vec<&'a [u8]>,
 }
+
+/// A segment by which `jpeg-decoder` knows a frame of a film.
+const FILM: &[u8] = b"\xff\xe0\0\x07AVI1\0";
 
 /// The picture's size, and what it is made of.
 pub(super) struct Frame {
@@ -61,6 +66,7 @@ impl<'a> File<'a> {
         let mut frame = None;
         let (mut scans, mut segments) = (Vec::new(), Vec::new());
         let (mut jfif, mut adobe, mut exif, mut xmp) = (false, None, None, None);
+        let (mut has_tables, mut restart_interval) = (false, 0);
         let mut at = 2;
         loop {
             let segment = Segment::next(bytes, at)?;
@@ -71,8 +77,18 @@ impl<'a> File<'a> {
                 0xc0..=0xc2 if frame.is_none() => frame = Some(Frame::read(&segment)?),
                 0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf | 0xf7 => return Err(unusual(segment.marker)),
                 0xc0..=0xc2 => return Err(damaged("two frames")),
-                0xda => scans
-                    .push(frame.as_ref().ok_or_else(|| damaged("a scan before its frame"))?.scan(&segment)?),
+                0xc4 => has_tables = true,
+                0xdd => {
+                    let interval =
+                        segment.content.first_chunk().map(|&interval| u16::from_be_bytes(interval));
+                    restart_interval = interval.unwrap_or_default().into();
+                }
+                0xda => {
+                    let frame = frame.as_ref().ok_or_else(|| damaged("a scan before its frame"))?;
+                    let scan = frame.scan(&segment)?;
+                    frame.check_restarts(&scan, restart_interval, segment.data)?;
+                    scans.push(scan);
+                }
                 0xe0 if segment.content.starts_with(b"JFIF\0") => jfif = true,
                 0xe1 => {
                     if let Some(content) = segment.content.strip_prefix(b"Exif\0\0") {
@@ -101,8 +117,11 @@ impl<'a> File<'a> {
         if walks.saturating_mul((frame.width * frame.height) as u64) > MAX_WORK {
             return Err(format!("a JPEG file of {} scans: too many for its size", scans.len()));
         }
-        let colours = frame.colours(jfif, adobe)?;
-        Ok(Self { frame, scans, colours, exif, xmp, segments })
+        let colours = frame.colours(jfif, adobe);
+        if !has_tables {
+            segments.insert(0, FILM);
+        }
+        Ok(Self { frame, scans, colours, exif, xmp, has_tables, segments })
     }
 
     /// The file without what is not needed for its picture.
@@ -130,6 +149,8 @@ fn unusual(marker: u8) -> String {
 struct Segment<'a> {
     marker: u8,
     content: &'a [u8],
+    /// The compressed data behind the header of a scan.
+    data: &'a [u8],
     start: usize,
     end: usize,
 }
@@ -145,7 +166,9 @@ impl<'a> Segment<'a> {
                 // Filling; zero, restart and the marker without a meaning stand alone.
                 Some(0xff) => start += 1,
                 Some(0 | 1 | 0xd0..=0xd7) => start += 2,
-                Some(&marker @ 0xd9) => return Ok(Self { marker, content: &[], start, end: start + 2 }),
+                Some(&marker @ 0xd9) => {
+                    return Ok(Self { marker, content: &[], data: &[], start, end: start + 2 });
+                }
                 Some(0xd8) => return Err(damaged("it begins twice")),
                 Some(&marker) => {
                     let behind = bytes.get(start + 2..).unwrap_or_default();
@@ -153,11 +176,10 @@ impl<'a> Segment<'a> {
                     let length = usize::from(u16::from_be_bytes(length));
                     let content = behind.get(..length).ok_or(CUT_OFF)?.get(2..);
                     let content = content.ok_or_else(|| damaged("a segment without a length"))?;
-                    let mut end = start + 2 + length;
-                    if marker == 0xda {
-                        end += compressed(&bytes[end..]).ok_or(CUT_OFF)?;
-                    }
-                    return Ok(Self { marker, content, start, end });
+                    let behind = &behind[length..];
+                    let data = if marker == 0xda { compressed(behind).ok_or(CUT_OFF)? } else { &[] };
+                    let end = start + 2 + length + data.len();
+                    return Ok(Self { marker, content, data, start, end });
                 }
             }
         }
@@ -168,15 +190,15 @@ fn find_ff(bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|&byte| byte == 0xff)
 }
 
-/// The length of the compressed data that `bytes` begin with: up to a marker that is no restart.
-fn compressed(bytes: &[u8]) -> Option<usize> {
+/// The compressed data that `bytes` begin with: up to a marker that is no restart.
+fn compressed(bytes: &[u8]) -> Option<&[u8]> {
     let mut at = 0;
     loop {
         at += find_ff(&bytes[at..])?;
         match bytes.get(at + 1)? {
             0 | 0xd0..=0xd7 => at += 2,
             0xff => at += 1,
-            _ => return Some(at),
+            _ => return Some(&bytes[..at]),
         }
     }
 }
@@ -244,16 +266,46 @@ impl Frame {
             .ok_or_else(|| damaged("a scan of an unknown component"))
     }
 
+    /// An error where the restart markers in a scan's data, which must be one for each `interval` blocks or groups of
+    /// blocks but the last, are not all there: decoders take what follows for what is missing. One at the end is harmless.
+    fn check_restarts(&self, scan: &Scan, interval: usize, data: &[u8]) -> Result<(), String> {
+        if interval == 0 {
+            return Ok(());
+        }
+        let (h_max, v_max) = self.max_sampling();
+        let groups = match scan[..] {
+            [alone] => {
+                let Component { h, v, .. } = self.components[alone];
+                (self.width * h).div_ceil(8 * h_max) * (self.height * v).div_ceil(8 * v_max)
+            }
+            _ => self.width.div_ceil(8 * h_max) * self.height.div_ceil(8 * v_max),
+        };
+        let expected = (groups - 1) / interval;
+        let pairs = data.windows(2).filter(|pair| pair[0] == 0xff && matches!(pair[1], 0xd0..=0xd7));
+        let numbers = pairs.map(|pair| usize::from(pair[1] & 7));
+        let mut count = 0;
+        for number in numbers {
+            if count < expected && number != count % 8 {
+                return Err(damaged(format!("restart marker {number} in place of {}", count % 8)));
+            }
+            count += 1;
+        }
+        if count != expected && count != expected + 1 {
+            return Err(damaged(format!("{count} restart markers, expected {expected}")));
+        }
+        Ok(())
+    }
+
     /// What libjpeg would take the components for.
-    fn colours(&self, jfif: bool, adobe: Option<u8>) -> Result<Colours, String> {
+    fn colours(&self, jfif: bool, adobe: Option<u8>) -> Colours {
         let ids: Vec<u8> = self.components.iter().map(|component| component.id).collect();
-        Ok(match (&ids[..], adobe) {
+        match (&ids[..], adobe) {
             ([_], _) => Colours::Grey,
             ([_, _, _], _) if jfif => Colours::YCbCr,
             ([_, _, _], Some(0)) | (b"RGB", None) => Colours::Rgb,
             ([_, _, _], _) => Colours::YCbCr,
             (_, None | Some(0)) => Colours::Cmyk,
             _ => Colours::Ycck,
-        })
+        }
     }
 }
