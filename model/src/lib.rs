@@ -5,9 +5,8 @@ mod error;
 mod files;
 pub mod graph;
 mod images;
-pub mod preprocess;
+pub mod photo;
 mod probabilities;
-mod resize;
 pub mod shufflenet;
 pub mod weights;
 
@@ -17,6 +16,9 @@ pub use files::fetch;
 pub use files::{atomic as atomic_file, labels, npy};
 pub use graph::Workspace;
 pub use images::{Images, Layout};
+/// The former name of [`photo`].
+#[doc(no_inline)]
+pub use photo as preprocess;
 pub use probabilities::probabilities;
 pub use shufflenet::{Choice, Chosen, Config, Found, Network, Synthetic, WIDTHS, Weights, Wiring, find};
 

@@ -19,7 +19,8 @@ fn main() {
         ("weights", &["pth"][..], "torch"),
         ("weights", &["h5", "keras"], "hdf5"),
         ("weights", &["safetensors"], "safetensors"),
-        ("images", &["png", "jpg"], "pictures"),
+        ("images", &["png", "jpg", "webp"], "pictures"),
+        ("images/jpeg", &["jpg"], "pictures"),
         ("arrays", &["npy", "npz"], "arrays"),
     ] {
         let to = corpus.join(target);
