@@ -26,7 +26,7 @@ fn wrong_usage_is_one_line_and_status_2() {
         (&["bench", "--seconds", "NaN"], &["--seconds"]),
         (&["bench", "--threads", "0"], &["--threads"]),
         (&["bench", "--threads", "two"], &["--threads"]),
-        (&["bench", "--isa", "sse9"], &["sse9", "auto, avx512, avx2, portable"]),
+        (&["bench", "--isa", "sse9"], &["sse9", "auto, avx512, avx2, "]),
         (&["bench", "--pin", "x"], &["--pin"]),
         (&["bench", "--pin", "3-1"], &["--pin", "3-1"]),
         (&["bench", "--pin", "0", "--threads", "2"], &["--pin", "2 threads", "found 1"]),
@@ -45,25 +45,25 @@ fn wrong_usage_is_one_line_and_status_2() {
 
 #[test]
 fn an_instruction_set_that_is_not_there_is_an_error() {
-    for isa in Isa::ALL {
-        let ran = run(["summary", "--isa", isa.name()]);
-        if isa.is_available() {
-            ran.good();
-        } else {
-            ran.failed(2, &["--isa", isa.name(), "not available"]);
+    for isa in Isa::names() {
+        let ran = run(["summary", "--isa", isa]);
+        match Isa::from_name(isa) {
+            Ok(_) => drop(ran.good()),
+            Err(_) => ran.failed(2, &["--isa", isa, "not available"]),
         }
     }
+    let portable = format!("\"isa\":\"{}\"", Isa::portable());
     let with = |value: &str, args: &[&str]| {
         let mut command = command(args);
         command.env("KERNELS_ISA", value);
         finish(command)
     };
-    with("sse9", &["summary"]).failed(1, &["KERNELS_ISA", "sse9", "portable"]);
+    with("sse9", &["summary"]).failed(1, &["KERNELS_ISA", "sse9", Isa::portable().name()]);
     let bench = ["bench", "--size", "32", "--seconds", "0.01", "--json"];
-    assert!(with("portable", &bench).good().contains("\"isa\":\"portable\""));
+    assert!(with("portable", &bench).good().contains(&portable));
     // The option has the last word.
     let both = [&bench[..], &["--isa", "portable"]].concat();
-    assert!(with("sse9", &both).good().contains("\"isa\":\"portable\""));
+    assert!(with("sse9", &both).good().contains(&portable));
 }
 
 #[test]

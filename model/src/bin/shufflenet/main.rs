@@ -16,6 +16,7 @@ mod table;
 mod threads;
 mod timing;
 
+use clap::builder::PossibleValuesParser;
 use clap::{CommandFactory, Parser, Subcommand};
 use failure::{Failure, Output, Result};
 use kernels::Isa;
@@ -38,7 +39,7 @@ struct Cli {
 
     /// Instruction set; `auto` is the best that this processor has [default: what the environment variable
     /// KERNELS_ISA says, else auto]
-    #[arg(long, global = true, help_heading = GLOBAL, value_parser = ["auto", "avx512", "avx2", "portable"])]
+    #[arg(long, global = true, help_heading = GLOBAL, value_parser = isas())]
     isa: Option<String>,
 
     #[command(subcommand)]
@@ -67,6 +68,12 @@ enum Command {
     Bench(bench::Args),
     Fetch(fetch::Args),
     Convert(convert::Args),
+}
+
+/// What the kernels were compiled for, and the names that are always understood.
+fn isas() -> PossibleValuesParser {
+    let portable = Some("portable").filter(|name| !Isa::names().any(|isa| isa == *name));
+    PossibleValuesParser::new(["auto"].into_iter().chain(Isa::names()).chain(portable))
 }
 
 /// What every command is told.
