@@ -72,8 +72,8 @@ enum Command {
 
 /// What the kernels were compiled for, and the names that are always understood.
 fn isas() -> PossibleValuesParser {
-    let always = ["auto", "portable"].into_iter().filter(|name| !Isa::names().any(|isa| isa == *name));
-    PossibleValuesParser::new(always.chain(Isa::names()))
+    let portable = Some("portable").filter(|name| !Isa::names().any(|isa| isa == *name));
+    PossibleValuesParser::new(["auto"].into_iter().chain(Isa::names()).chain(portable))
 }
 
 /// What commands that run a network are told.
