@@ -656,7 +656,10 @@ fn batch_normalisation_without_scale_and_shift() {
     expected.extend(ones.into_iter().chain(zeros));
     let checkpoint = safetensors("bare", &bare);
     same(&found(&checkpoint), &expected);
-    assert!(found(&checkpoint).notes[0].starts_with("2 batch normalisations have no scale or no shift"));
+    assert!(
+        found(&checkpoint).notes[0]
+            .starts_with("batch normalisations without scale or shift, taken as 1 and 0: 2,")
+    );
     // One of the two alone is damage.
     let mut damaged = plain;
     damaged.remove("conv1.1.weight");

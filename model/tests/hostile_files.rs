@@ -598,3 +598,42 @@ fn arrays_and_names() {
         within(64 << 20, "names", || labels::from_bytes(&list, 1000).unwrap_err());
     }
 }
+
+/// Names that lead to many networks, or nearly, and to many heads that none of them has.
+#[test]
+fn names_that_take_time() {
+    use model::{Config, Synthetic, Wiring};
+    struct Shapes(std::collections::BTreeMap<String, Vec<usize>>);
+    impl Weights for Shapes {
+        fn names(&self) -> Vec<String> {
+            self.0.keys().cloned().collect()
+        }
+        fn shape(&self, name: &str) -> Option<Vec<usize>> {
+            self.0.get(name).cloned()
+        }
+        fn read(&self, name: &str) -> Result<Vec<f32>, model::weights::WeightsError> {
+            Err(model::weights::WeightsError::NoSuchTensor(name.to_owned()))
+        }
+    }
+    let config = Config {
+        wiring: Wiring::Torchvision,
+        stage_repeats: [1, 1, 1],
+        stage_channels: [4, 8, 12, 16, 6],
+        bottleneck_ratio: 1.0,
+        classes: 3,
+    };
+    let network = Synthetic::new(&config).unwrap();
+    let body: Vec<String> = network.names().into_iter().filter(|name| !name.starts_with("fc.")).collect();
+    let mut shapes = std::collections::BTreeMap::new();
+    for i in 0..100 {
+        let prefix = "a.".repeat(i);
+        shapes.extend(body.iter().map(|name| (format!("{prefix}{name}"), network.shape(name).unwrap())));
+    }
+    for i in 0..30_000 {
+        shapes.insert(format!("x{i}.conv1.0.weight"), vec![4, 3, 3, 3]);
+        shapes.insert(format!("y{i}.{}weight", "b.".repeat(i % 100)), vec![3, 6]);
+        shapes.insert(format!("features.{i}.conv1.0.features.7.weight"), vec![3, 6]);
+    }
+    let message = find(&Shapes(shapes), &Choice::default()).unwrap_err().to_string();
+    assert!(message.contains("no ShuffleNetV2 fits"), "{message}");
+}

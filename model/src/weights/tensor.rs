@@ -101,8 +101,8 @@ fn gather(
     if elements == 0 {
         return Ok(Vec::new());
     }
-    let last: usize = shape.iter().zip(strides).map(|(&n, &stride)| (n - 1) * stride).sum();
-    let stored = source.read_range(offset..offset + ((last + 1) * size) as u64)?;
+    let last: u64 = shape.iter().zip(strides).map(|(&n, &stride)| (n as u64 - 1) * stride as u64).sum();
+    let stored = source.read_range(offset..offset + (last + 1) * size as u64)?;
     if strides == dense_strides(shape) {
         return Ok(stored);
     }

@@ -59,11 +59,41 @@ pub(super) fn all(weights: &dyn Weights, wanted: Option<&str>) -> Result<Vec<Ent
     Ok(entries)
 }
 
-/// Every place where tensors have names of a body, those with the most of them first.
-pub(super) fn candidates(entries: &[Entry]) -> Vec<Candidate> {
+/// Longest prefix of a network.
+const MAX_PREFIX: usize = 512;
+
+/// Every place where tensors have names of a body.
+pub(super) struct Candidates {
+    /// Those with the most tensors first.
+    pub(super) list: Vec<Candidate>,
+    /// How many there are, by prefix.
+    named: HashMap<String, usize>,
+}
+
+impl Candidates {
+    pub(super) fn of(entries: &[Entry]) -> Self {
+        let list = candidates(entries);
+        let mut named: HashMap<String, usize> = HashMap::new();
+        for candidate in &list {
+            let most = named.entry(candidate.prefix.clone()).or_default();
+            *most = candidate.named.max(*most);
+        }
+        Self { list, named }
+    }
+
+    /// Whether a tensor lies in a candidate inside of `prefix`, one that has `named` tensors at least.
+    pub(super) fn have(&self, simple: &str, prefix: &str, named: usize) -> bool {
+        let inner =
+            simple.match_indices('.').map(|(at, _)| &simple[..at]).take_while(|p| p.len() <= MAX_PREFIX);
+        let mut inner = inner.filter(|inner| inner.len() > prefix.len());
+        inner.any(|inner| self.named.get(inner).is_some_and(|&count| count >= named))
+    }
+}
+
+fn candidates(entries: &[Entry]) -> Vec<Candidate> {
     let mut named: HashMap<(&str, Wiring), usize> = HashMap::new();
     for entry in entries {
-        for (wiring, at) in roots(&entry.simple) {
+        for (wiring, at) in roots(&entry.simple).take_while(|&(_, at)| at <= MAX_PREFIX) {
             *named.entry((entry.simple[..at].trim_end_matches('.'), wiring)).or_default() += 1;
         }
     }
@@ -71,10 +101,7 @@ pub(super) fn candidates(entries: &[Entry]) -> Vec<Candidate> {
         .into_iter()
         .map(|((prefix, wiring), named)| Candidate { wiring, prefix: prefix.to_owned(), named })
         .collect();
-    candidates.sort_by(|a, b| {
-        let order = |c: &Candidate| (std::cmp::Reverse(c.named), rank(&c.prefix, false), c.wiring.name());
-        order(a).cmp(&order(b))
-    });
+    candidates.sort_by_cached_key(|c| (std::cmp::Reverse(c.named), rank(&c.prefix, false), c.wiring.name()));
     candidates
 }
 

@@ -1,6 +1,6 @@
 //! Measures a candidate against the network that its shapes describe.
 
-use super::entries::{Candidate, Entry};
+use super::entries::{Candidate, Candidates, Entry};
 use super::head::{self, Head};
 use super::members::{Members, bias_of};
 use super::names::{below, join, last, root};
@@ -44,7 +44,7 @@ pub(super) fn measure(
     entries: &[Entry],
     candidate: &Candidate,
     by_name: HashMap<String, usize>,
-    candidates: &[Candidate],
+    candidates: &Candidates,
 ) -> Result<Fit, Misfit> {
     let members = Members::new(weights, entries, candidate, by_name);
     let Candidate { wiring, prefix, .. } = candidate;
@@ -95,18 +95,14 @@ pub(super) fn measure(
     }
     if let Some(&first) = used.plain_norms.first() {
         notes.push(format!(
-            "{} batch normalisations have no scale or no shift, which were taken as 1 and 0; the first has the mean {}",
+            "batch normalisations without scale or shift, taken as 1 and 0: {}, the first with the mean {}",
             used.plain_norms.len(),
             quoted(&entries[first].name)
         ));
     }
-    // Networks of their own, as an average beside the plain one. A few tensors that are named alike are none.
-    let networks: Vec<&str> = candidates
-        .iter()
-        .filter(|other| other.prefix.len() > prefix.len() && 2 * other.named >= candidate.named)
-        .map(|other| &*other.prefix)
-        .collect();
-    let strangers = strangers(&members, &used.tensors, found.as_ref(), &config, &networks).map_err(misfit)?;
+    // A network of its own, as an average beside the plain one. A few tensors that are named alike are none.
+    let another = |simple: &str| candidates.have(simple, prefix, candidate.named.div_ceil(2));
+    let strangers = strangers(&members, &used.tensors, found.as_ref(), &config, another).map_err(misfit)?;
     let extras = extras(&members, &used.places);
     let Used { places, tensors, .. } = used;
     Ok(Fit { config, places, extras, used: tensors, strangers, notes })
@@ -267,7 +263,7 @@ fn strangers(
     used: &HashSet<usize>,
     head: Option<&Head>,
     config: &Config,
-    networks: &[&str],
+    another: impl Fn(&str) -> bool,
 ) -> Result<Vec<usize>, Error> {
     let mut strangers = Vec::new();
     let head_folder = head.and_then(|head| {
@@ -281,7 +277,7 @@ fn strangers(
             continue;
         }
         let entry = &members.entries[at];
-        if networks.iter().any(|prefix| below(&entry.simple, prefix).is_some()) {
+        if another(&entry.simple) {
             strangers.push(at);
             continue;
         }

@@ -1,12 +1,15 @@
 //! The last linear layer. Whoever trains a network on something else replaces it, and calls it as they like.
 
-use super::entries::{Candidate, Entry};
+use super::entries::{Candidates, Entry};
 use super::members::{Members, bias_of};
 use super::names::{below, last, parent, root};
 use crate::Error;
 use crate::shufflenet::wiring::Site;
 use crate::weights::quoted;
 use std::collections::HashSet;
+
+/// How many folders up from a network its last layer may lie.
+const MAX_FOLDERS: usize = 8;
 
 /// A last linear layer.
 pub(super) struct Head {
@@ -25,7 +28,7 @@ pub(super) struct Head {
 pub(super) fn find(
     members: &Members<'_>,
     of_body: &HashSet<usize>,
-    candidates: &[Candidate],
+    candidates: &Candidates,
     c5: usize,
 ) -> Result<Option<Head>, Error> {
     let usual = super::names::simplify(&members.wiring.names(Site::Fc).weights);
@@ -57,18 +60,18 @@ pub(super) fn find(
     }
     // Beside the network, and beside what that is a part of; but not in another network.
     let mut folder = members.prefix;
-    while !folder.is_empty() {
+    for _ in 0..MAX_FOLDERS {
+        if folder.is_empty() {
+            break;
+        }
         let inner = folder;
         folder = parent(folder);
-        let elsewhere = |entry: &Entry| {
-            let mut others = candidates.iter().filter(|other| other.prefix.len() > folder.len());
-            below(&entry.simple, inner).is_some()
-                || others.any(|other| below(&entry.simple, &other.prefix).is_some())
-        };
+        let elsewhere = |simple: &str| below(simple, inner).is_some() || candidates.have(simple, folder, 1);
         let beside: Vec<usize> = (0..members.entries.len())
             .filter(|&at| {
                 let entry = &members.entries[at];
-                below(&entry.simple, folder).is_some_and(|name| is_weight(name, at)) && !elsewhere(entry)
+                below(&entry.simple, folder).is_some_and(|name| is_weight(name, at))
+                    && !elsewhere(&entry.simple)
             })
             .collect();
         if let Some(head) = only(members, &beside, c5)? {

@@ -23,7 +23,7 @@ use crate::shufflenet::config::Config;
 use crate::shufflenet::named::Weights;
 use crate::shufflenet::wiring::Wiring;
 use crate::weights::{WeightsError, quoted};
-use entries::{Candidate, is_average, rank};
+use entries::{Candidate, Candidates, is_average, rank};
 use fit::Fit;
 use names::below;
 use place::Place;
@@ -114,8 +114,8 @@ pub fn find<'a>(weights: &'a dyn Weights, choice: &Choice) -> Result<Found<'a>, 
     let entries = entries::all(weights, choice.key.as_deref())?;
     let mut fits: Vec<(Candidate, Fit)> = Vec::new();
     let mut nearest: Option<Error> = None;
-    let candidates = entries::candidates(&entries);
-    for candidate in candidates.iter().take(MAX_CANDIDATES) {
+    let candidates = Candidates::of(&entries);
+    for candidate in candidates.list.iter().take(MAX_CANDIDATES) {
         let members = entries::by_name(&entries, &candidate.prefix);
         match fit::measure(weights, &entries, candidate, members, &candidates) {
             Ok(fit) => fits.push((candidate.clone(), fit)),
@@ -134,7 +134,7 @@ pub fn find<'a>(weights: &'a dyn Weights, choice: &Choice) -> Result<Found<'a>, 
         && let Some(members) = order::members(&entries)
     {
         let candidate = Candidate { wiring: Wiring::Keras, prefix: String::new(), named: members.len() };
-        match fit::measure(weights, &entries, &candidate, members, &[]) {
+        match fit::measure(weights, &entries, &candidate, members, &candidates) {
             Ok(mut fit) => {
                 fit.notes
                     .push("its layers are not named as known, and were taken in the file's order".into());
