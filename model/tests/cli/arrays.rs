@@ -256,7 +256,7 @@ fn wrong_weights_are_refused() {
         std::fs::read(&weights).unwrap()
     };
     for (bytes, said) in [
-        (&[][..], "not a checkpoint in a known format"),
+        (&[][..], "an empty file"),
         (&b"no checkpoint at all"[..], "not a checkpoint in a known format"),
         (&whole[..100], "bad safetensors file"),
         (&whole[..whole.len() - 1], "bad safetensors file"),

@@ -1,6 +1,7 @@
 //! The command `shufflenet` from outside: what it prints, writes and returns.
 
 mod arrays;
+mod checkpoints;
 mod files;
 mod measured;
 #[cfg(target_os = "linux")]

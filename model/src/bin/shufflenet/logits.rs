@@ -1,6 +1,7 @@
 //! `shufflenet logits`: arrays in, arrays out.
 
 use crate::failure::{Failure, Output, Result};
+use crate::options::WeightsArgs;
 use crate::{Context, checkpoint, threads};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use model::atomic_file::AtomicFile;
@@ -28,9 +29,8 @@ One image without a batch dimension is a batch of one. Images of one channel (gr
 run as three equal channels. An image with NaN has NaN logits; the others of its batch
 are as they would be without it.")]
 pub(crate) struct Args {
-    /// Checkpoint: PyTorch's .pth, .safetensors, or HDF5 from Keras 2; wiring, width and classes are recognised
-    #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
+    #[command(flatten)]
+    weights: WeightsArgs,
 
     /// Images: numbers of any type, 4-dimensional; `-` is standard input
     #[arg(long, value_name = "X.npy")]
@@ -73,7 +73,7 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
     let mut file = None;
     if !to_stdout {
         checkpoint::refuse_same(&args.output, &args.input)?;
-        checkpoint::refuse_same(&args.output, &args.weights)?;
+        checkpoint::refuse_same(&args.output, &args.weights.file)?;
         // What cannot be written is known before the work is done.
         file = Some(AtomicFile::create(&args.output).map_err(of_output)?);
     }
@@ -89,7 +89,7 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
     let batch = Batch::of(&array, args.layout).map_err(|why| Failure::Other(format!("{name}: {why}")))?;
 
     let network = checkpoint::load(&args.weights, context.isa)?;
-    let classes = network.config().classes;
+    let classes = network.config().outputs();
     let mut logits = vec![0.0; batch.n * classes];
     threads::run(context.threads, None, |parallel| {
         if batch.n > 0 {
@@ -97,7 +97,7 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
         }
     })?;
     if args.softmax {
-        logits.chunks_exact_mut(classes).for_each(kernels::softmax);
+        logits.chunks_exact_mut(classes).for_each(model::probabilities);
     }
     let shape = [batch.n, classes];
     match file {

@@ -2,10 +2,45 @@
 
 use crate::failure::{Failure, Result};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use model::{Config, Images, Network, Synthetic, WIDTHS, Wiring};
+use model::{Choice, Config, Images, Network, Synthetic, WIDTHS, Wiring};
 use serde::{Serialize, Serializer};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
+
+/// A checkpoint, and which network in it.
+#[derive(clap::Args, Clone)]
+pub(crate) struct WeightsArgs {
+    /// Checkpoint: PyTorch's .pth, .safetensors, or Keras's .h5, .weights.h5 and .keras; wiring, width and classes are
+    /// recognised
+    #[arg(long = "weights", value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) choice: ChoiceArgs,
+}
+
+/// Which network in a checkpoint.
+#[derive(clap::Args, Clone)]
+pub(crate) struct ChoiceArgs {
+    /// Where in the checkpoint the network lies, where several fit: `state_dict_ema`, `model.backbone`
+    #[arg(long, value_name = "PATH")]
+    key: Option<String>,
+
+    /// Take averaged weights (EMA) rather than the plain ones
+    #[arg(long)]
+    ema: bool,
+}
+
+impl ChoiceArgs {
+    pub(crate) fn choice(&self) -> Choice {
+        Choice { key: self.key.clone(), ema: self.ema }
+    }
+
+    pub(crate) fn is_default(&self) -> bool {
+        self.key.is_none() && !self.ema
+    }
+}
 
 /// Which network, and the size of its images.
 #[derive(clap::Args, Clone)]
