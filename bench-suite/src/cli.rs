@@ -7,10 +7,11 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, value_parser};
 use kernels::Isa;
 
-use crate::peers::Peers;
-use crate::report::Report;
-use crate::suite::{self, Mode, Options};
-use crate::{compare, output, sections, terminal, traffic};
+use crate::run::suite::{self, Mode, Options};
+use crate::run::traffic;
+use crate::tell::peers::Peers;
+use crate::tell::report::Report;
+use crate::tell::{self, compare, output};
 
 /// Measures this machine, the four guidelines of the ShuffleNetV2 paper and the networks behind them, and writes a
 /// report: index.html, report.json, plots as .svg, tables as .csv.
@@ -159,9 +160,9 @@ fn measure(run: &Run) -> Result<(), String> {
 }
 
 fn write(report: &Report, out: &Path) -> Result<(), String> {
-    let document = sections::document(report);
+    let document = tell::document(report);
     output::write(report, &document, out)?;
-    print(&format!("{}\n{}\n", terminal::summary(&document), out.join("index.html").display()))
+    print(&format!("{}\n{}\n", tell::summary(&document), out.join("index.html").display()))
 }
 
 /// Writes to the standard output. Who reads no further is no error.
