@@ -91,7 +91,11 @@ fn percent(text: &str) -> Result<f64, String> {
 
 /// Runs the command line. Exit status 0 on success, 2 on a usage error, 1 on any other.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse() {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error),
+    };
+    let result = match cli {
         Cli { command: Some(Command::Compare { old, new, threshold }), .. } => {
             compare_files(&old, &new, threshold)
         }
@@ -105,12 +109,36 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             if !message.is_empty() {
-                // Where even this cannot be written, nobody is listening.
-                let _ = writeln!(io::stderr(), "error: {message}");
+                say(&message);
             }
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints help or version, which were asked for; of a wrong command line, what is wrong with it.
+fn explain(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    if !error.use_stderr() {
+        return match print(&text) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(message) => {
+                say(&message);
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let wrong = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<_> = wrong.split_whitespace().collect();
+    say(&format!("{}; see --help", words.join(" ")));
+    ExitCode::from(2)
+}
+
+/// Writes one line to the standard error.
+fn say(message: &str) {
+    // Where even this cannot be written, nobody is listening.
+    let _ = writeln!(io::stderr(), "error: {message}");
 }
 
 fn measure(run: &Run) -> Result<(), String> {

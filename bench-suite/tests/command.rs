@@ -169,7 +169,7 @@ fn usage_errors_are_status_2() {
     ] {
         let (status, out, err) = ran(args);
         assert_eq!((status, out.as_str()), (2, ""), "{args:?}");
-        assert!(err.contains("error:"), "{args:?}: {err}");
+        assert!(err.starts_with("error: ") && err.lines().count() == 1, "{args:?}: {err}");
     }
     let (status, out, _) = ran(&["--help"]);
     assert!(status == 0 && out.contains("--quick") && out.contains("compare"), "{out}");

@@ -1,7 +1,7 @@
 //! Where results go: to folders and files of other users, full disks, pipes, and nowhere when the command is ended.
 //! What needs the rights of root is left out where we are not root.
 
-use crate::{Ran, command, files, finish, recorded, run, save, scratch, small};
+use crate::{Ran, command, files, finish, run, save, scratch, small};
 use model::{Wiring, npy};
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions, Permissions};
@@ -268,17 +268,18 @@ fn links_and_devices() {
 #[test]
 fn every_command_that_writes_a_file_writes_it_so() {
     let dir = scratch("every_command");
-    let converted = recorded("weights/zip.pth");
+    let network = dir.join("network.safetensors");
+    save(&small(Wiring::Keras, 7), &network);
     let [plot, weights] = [dir.join("plot.svg"), dir.join("weights.safetensors")];
     for path in [&plot, &weights] {
         fs::write(path, "old").unwrap();
         fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
     }
     run(["summary".as_ref(), "--plot".as_ref(), plot.as_os_str()]).good();
-    run(["convert".as_ref(), converted.as_os_str(), weights.as_os_str()]).good();
+    run(["convert".as_ref(), network.as_os_str(), weights.as_os_str()]).good();
     for path in [plot, weights] {
         let found = fs::metadata(&path).unwrap();
         assert!(found.len() > 500 && found.mode() & 0o7777 == 0o600, "{}", path.display());
     }
-    assert_eq!(files(&dir), ["plot.svg", "weights.safetensors"]);
+    assert_eq!(files(&dir), ["network.safetensors", "plot.svg", "weights.safetensors"]);
 }
