@@ -302,7 +302,7 @@ fn pickles_that_ask_for_code() {
     evil(&[b"(", &string(&touch)[..], b"ios\nsystem\n"].concat(), &["os.system"]);
     evil(&[b"(", &global("os", "system")[..], &string(&touch), b"o"].concat(), &["os.system"]);
     // A tensor that a function would have made is none.
-    let made = call("torch._utils", "_rebuild_parameter", &[system.clone()]);
+    let made = call("torch._utils", "_rebuild_parameter", std::slice::from_ref(&system));
     evil(&made, &["os.system"]);
     // At the top there is nothing else.
     assert!(refused(&pth(&system, &[])).contains("there is no tensor"));

@@ -74,6 +74,10 @@ impl AtomicFile {
                     Err(_) => to(Target::InPlace(old)),
                 }
             }
+            // Somebody else put another file in its place meanwhile: what was opened is nobody's to write any more.
+            _ if fs::metadata(path).is_ok_and(|named| system::is_same(&named, &found) == Some(false)) => {
+                Self::create(path)
+            }
             _ => to(Target::InPlace(old)),
         }
     }
