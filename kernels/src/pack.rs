@@ -245,7 +245,7 @@ impl Packed {
     ///
     /// # Panics
     /// Where either is too short.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn multiply_vector(
         &self,
         panel: usize,
@@ -268,7 +268,8 @@ impl Packed {
             src.len() >= k.len() && dst.len() >= slot % BLOCK + self.lanes(panel),
             "one pixel of a panel"
         );
-        for start in k.clone().step_by(KC) {
+        let mut start = k.start;
+        while start < k.end {
             let end = k.end.min(start + KC);
             // SAFETY: `src` has an element for each k, and `dst` for each lane: blocks one pixel apart lie side by side.
             unsafe {
@@ -289,6 +290,7 @@ impl Packed {
                     prefetch: [Upcoming::NOTHING; 2],
                 });
             }
+            start = end;
         }
     }
 }
