@@ -169,10 +169,49 @@ fn usage_errors_are_status_2() {
     ] {
         let (status, out, err) = ran(args);
         assert_eq!((status, out.as_str()), (2, ""), "{args:?}");
-        assert!(err.contains("error:"), "{args:?}: {err}");
+        assert!(err.starts_with("error: ") && err.lines().count() == 1, "{args:?}: {err}");
     }
     let (status, out, _) = ran(&["--help"]);
     assert!(status == 0 && out.contains("--quick") && out.contains("compare"), "{out}");
+}
+
+/// Only what runs kernels asks which.
+#[test]
+fn the_instruction_set_of_the_environment_is_asked_for_where_it_matters() {
+    let dir = dir("environment");
+    let report = save(&report(), &dir.join("report.json"));
+    let with = |value: &str, args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bench-suite"));
+        let output = command.args(args).env("KERNELS_ISA", value).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    for value in ["", "mmx"] {
+        assert_eq!(with(value, &["compare", &report, &report]), (0, String::new()));
+    }
+    let (status, err) = with("mmx", &["--quick", "--out", dir.to_str().unwrap()]);
+    assert!(status == 1 && err.starts_with("error: KERNELS_ISA: ") && err.lines().count() == 1, "{err}");
+}
+
+#[test]
+fn who_reads_no_further_is_no_error_and_a_full_disk_is() {
+    let dir = dir("pipe");
+    let report = save(&report(), &dir.join("report.json"));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_bench-suite"))
+        .args(["compare", &report, &report])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+    if let Ok(full) = fs::OpenOptions::new().write(true).open("/dev/full") {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bench-suite"));
+        let output = command.args(["compare", &report, &report]).stdout(full).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && err.starts_with("error: standard output: "), "{err}");
+        assert_eq!(err.lines().count(), 1);
+    }
 }
 
 #[test]
@@ -207,7 +246,13 @@ fn rendering_writes_every_file_and_a_summary() {
 fn a_place_that_cannot_be_written_is_an_error() {
     let dir = dir("unwritable");
     let report = save(&report(), &dir.join("report.json"));
-    let (status, out, err) = ran(&["render", &report, "--out", &report]);
-    assert_eq!((status, out.as_str()), (1, ""));
-    assert!(err.starts_with("error: ") && err.contains("report.json") && err.lines().count() == 1, "{err}");
+    fs::create_dir_all(dir.join("out/index.html")).unwrap();
+    for (to, name) in [(report.as_str(), "report.json"), (dir.join("out").to_str().unwrap(), "index.html")] {
+        // Before three minutes of measuring, not after.
+        for args in [&["render", &report, "--out", to][..], &["--out", to]] {
+            let (status, out, err) = ran(args);
+            assert_eq!((status, out.as_str()), (1, ""));
+            assert!(err.starts_with("error: ") && err.contains(name) && err.lines().count() == 1, "{err}");
+        }
+    }
 }

@@ -5,8 +5,9 @@
 //! - [`Pointwise`] (1x1 convolution, grouped or not), [`Depthwise`] (3x3 and 5x5), [`Convolution`] (dense),
 //!   [`Linear`], each with bias, folded batch normalisation, activation and (1x1) a residual in its epilogue;
 //! - [`ChannelOrder`]: shuffle, split and concat that move no data, and [`Materialize`] that really moves it;
-//! - [`Affine`] (batch normalisation and ReLU as an operator of its own), [`add`], [`activate`], [`MaxPool`],
-//!   [`AveragePool`], [`global_average`], [`softmax`], [`upsample_nearest_2x`], [`layout`] conversions;
+//! - [`Affine`] (batch normalisation and ReLU as an operator of its own), [`Add`], [`Activate`], [`MaxPool`],
+//!   [`AveragePool`], [`GlobalAverage`], [`softmax`], [`Upsample`], [`layout`] conversions; [`Stem`] and [`Head`], the two ends
+//!   of a classifier in one operator each;
 //! - [`mod@reference`]: all of it again as naive loops in `f64`, for everyone's property tests.
 //!
 //! An operator is built once from `&[f32]` weights (checked, folded, packed for one [`Isa`]) and run through `&self`

@@ -6,7 +6,7 @@ use crate::memory::{
 };
 use crate::operators::isa;
 use kernels::Serial;
-use model::preprocess::{Picture, Recipe};
+use model::photo::{Picture, Recipe};
 use model::weights::Checkpoint;
 use model::{Images, Network};
 use std::ffi::c_char;
@@ -55,7 +55,7 @@ pub unsafe extern "C" fn kernels_shufflenet_load_bytes(
     })
 }
 
-/// Decodes a photo, a JPEG or PNG file of `len` bytes in memory, and makes of it the input that such a network was
+/// Decodes a photo, a JPEG, PNG or WebP file of `len` bytes in memory, and makes of it the input that such a network was
 /// trained on, as `shufflenet classify` does: one image of 224 x 224, 3 * 224 * 224 numbers, for kernels_shufflenet_run.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kernels_shufflenet_read_photo(

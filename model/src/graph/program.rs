@@ -32,6 +32,7 @@ pub struct Program {
 
 /// A packed operator.
 struct Operator {
+    #[expect(clippy::type_complexity, reason = "it is named nowhere else")]
     run: Box<dyn Fn(Call<'_>) -> Result<(), kernels::Error> + Send + Sync>,
     /// Elements that it needs for itself on so many threads, to read a value of this shape.
     scratch: Option<Box<Scratch>>,

@@ -1,9 +1,9 @@
 //! torchvision's trained checkpoints, over HTTPS.
 
-use crate::atomic_file::AtomicFile;
+use super::atomic::AtomicFile;
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -82,10 +82,11 @@ pub fn fetch(
 }
 
 fn is_already_there(path: &Path, expected: &Expected) -> bool {
-    let Ok(mut file) = File::open(path) else { return false };
+    // A FIFO is not even opened: that would wait.
+    let right_size = |found: Metadata| found.is_file() && expected.bytes.contains(&found.len());
     let mut hash = Hashing { sink: io::sink(), hash: Sha256::new() };
-    file.metadata().is_ok_and(|found| found.is_file() && expected.bytes.contains(&found.len()))
-        && io::copy(&mut file, &mut hash).is_ok()
+    fs::metadata(path).is_ok_and(right_size)
+        && File::open(path).and_then(|mut file| io::copy(&mut file, &mut hash)).is_ok()
         && hash.hex().starts_with(&expected.sha256)
 }
 
