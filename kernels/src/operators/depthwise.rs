@@ -43,6 +43,7 @@ pub struct Depthwise {
     blocks: Vec<u32>,
     output_order: ChannelOrder,
     src_slots: usize,
+    dst_slots: usize,
     /// Per block: sixteen biases, then sixteen weights per tap.
     packed: Buffer,
 }
@@ -109,6 +110,7 @@ impl<'a> DepthwiseBuilder<'a> {
             window,
             activation: self.options.activation,
             blocks,
+            dst_slots: slots.iter().max().map_or(0, |&slot| slot as usize + 1),
             output_order: ChannelOrder::from_slots(slots),
             src_slots: input.width(),
             packed,
@@ -152,7 +154,7 @@ impl Depthwise {
         src.try_len()?;
         expect_fit(src.c >= self.src_slots, || self.misfit(format_args!("{src}")))?;
         let [rows, columns] = self.window.axes(src.h, src.w)?;
-        let shape = Shape::new(self.output_order.width(), rows.len, columns.len);
+        let shape = Shape::new(self.dst_slots, rows.len, columns.len);
         shape.try_len()?;
         Ok((shape, [rows, columns]))
     }
@@ -164,7 +166,7 @@ impl Depthwise {
     fn compute(call: Call<'_, Self>, src: View<'_>, mut dst: ViewMut<'_>) -> Result<(), Error> {
         let (op, from, to) = (call.op, src.shape(), dst.shape());
         op.check(from, to)?;
-        let (_, [rows, columns]) = op.plan(from)?;
+        let [rows, columns] = op.window.axes(from.h, from.w)?;
         let [kernel, stride] = [op.window.kernel[0], op.window.stride[0]];
         let target = Target::new(&mut dst);
         grid(call.parallel, op.blocks.len(), to.h, &|blocks, y| {
