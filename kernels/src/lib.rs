@@ -103,33 +103,14 @@ pub use activation::Activation;
 pub use error::Error;
 pub use fold::BatchNorm;
 pub use isa::Isa;
-pub use operators::activate::{Activate, ActivateBuilder};
-pub use operators::add::{Add, AddBuilder};
-pub use operators::affine::{Affine, AffineBuilder};
-pub use operators::call::Call;
-pub use operators::convolution::{Convolution, ConvolutionBuilder};
-pub use operators::depthwise::{Depthwise, DepthwiseBuilder};
-pub use operators::head::{Head, HeadBuilder};
-pub use operators::linear::{Linear, LinearBuilder};
-pub use operators::materialize::{Materialize, MaterializeBuilder};
-pub use operators::pointwise::{Pointwise, PointwiseBuilder};
-pub use operators::pool::{AveragePool, AveragePoolBuilder, GlobalAverage, GlobalAverageBuilder};
-pub use operators::pool::{MaxPool, MaxPoolBuilder};
-pub use operators::softmax::softmax;
-pub use operators::stem::{Stem, StemBuilder};
-pub use operators::upsample::{Upsample, UpsampleBuilder};
-pub use tensor::image::{Image, Source};
+pub use operators::*;
 pub use tensor::layout;
 #[cfg(feature = "ndarray")]
 pub use tensor::ndarray;
-pub use tensor::order::ChannelOrder;
-pub use tensor::owned::{Buffer, Tensor};
-pub use tensor::shape::{BLOCK, Shape};
-pub use tensor::view::{View, ViewMut};
+pub use tensor::{BLOCK, Buffer, ChannelOrder, Image, Shape, Source, Tensor, View, ViewMut};
 #[cfg(feature = "parallel")]
-pub use threads::parallel::Rayon;
-pub use threads::parallel::{Parallel, Serial};
-pub use threads::team::team;
+pub use threads::Rayon;
+pub use threads::{Parallel, Serial, team};
 pub use window::{Padding, Window};
 
 /// Its example is compiled and run.
