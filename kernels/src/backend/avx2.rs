@@ -36,30 +36,15 @@ impl Simd for Avx2 {
     fn splat(self, x: f32) -> __m256 {
         proven!(_mm256_set1_ps(x))
     }
-    #[inline(always)]
-    fn add(self, a: __m256, b: __m256) -> __m256 {
-        proven!(_mm256_add_ps(a, b))
+    super::arithmetic! { proven __m256:
+        add(a, b) = _mm256_add_ps(a, b);
+        mul(a, b) = _mm256_mul_ps(a, b);
+        mul_add(a, b, c) = _mm256_fmadd_ps(a, b, c);
+        max(a, b) = _mm256_max_ps(a, b);
+        min(a, b) = _mm256_min_ps(a, b);
+        max_or_nan(a, b) = _mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a));
     }
-    #[inline(always)]
-    fn mul(self, a: __m256, b: __m256) -> __m256 {
-        proven!(_mm256_mul_ps(a, b))
-    }
-    #[inline(always)]
-    fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
-        proven!(_mm256_fmadd_ps(a, b, c))
-    }
-    #[inline(always)]
-    fn max(self, a: __m256, b: __m256) -> __m256 {
-        proven!(_mm256_max_ps(a, b))
-    }
-    #[inline(always)]
-    fn min(self, a: __m256, b: __m256) -> __m256 {
-        proven!(_mm256_min_ps(a, b))
-    }
-    #[inline(always)]
-    fn max_or_nan(self, a: __m256, b: __m256) -> __m256 {
-        proven!(_mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a)))
-    }
+
     #[inline(always)]
     unsafe fn load(self, src: *const f32) -> __m256 {
         // SAFETY: as the token's, and the caller's for the pointer.

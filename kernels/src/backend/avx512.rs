@@ -56,38 +56,20 @@ impl Simd for Avx512 {
             (v, _mm512_castps512_ps256(v))
         }
     }
-    #[inline(always)]
-    fn add(self, a: __m512, b: __m512) -> __m512 {
-        proven!(_mm512_add_ps(a, b))
-    }
-    #[inline(always)]
-    fn mul(self, a: __m512, b: __m512) -> __m512 {
-        proven!(_mm512_mul_ps(a, b))
-    }
-    #[inline(always)]
-    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-        proven!(_mm512_fmadd_ps(a, b, c))
-    }
-    #[inline(always)]
-    fn max(self, a: __m512, b: __m512) -> __m512 {
-        proven!(_mm512_max_ps(a, b))
-    }
-    #[inline(always)]
-    fn min(self, a: __m512, b: __m512) -> __m512 {
-        proven!(_mm512_min_ps(a, b))
-    }
-    #[inline(always)]
-    fn max_or_nan(self, a: __m512, b: __m512) -> __m512 {
-        proven!(_mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), a))
-    }
-    #[inline(always)]
-    fn max3_or_nan(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+    super::arithmetic! { proven __m512:
+        add(a, b) = _mm512_add_ps(a, b);
+        mul(a, b) = _mm512_mul_ps(a, b);
+        mul_add(a, b, c) = _mm512_fmadd_ps(a, b, c);
+        max(a, b) = _mm512_max_ps(a, b);
+        min(a, b) = _mm512_min_ps(a, b);
+        max_or_nan(a, b) = _mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), a);
         // The outer maximum hands on a NaN in `c`; one comparison finds those in `a` and `b`, and their sum is NaN.
-        proven!({
+        max3_or_nan(a, b, c) = {
             let max = _mm512_max_ps(_mm512_max_ps(a, b), c);
             _mm512_mask_add_ps(max, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, b), a, b)
-        })
+        };
     }
+
     #[inline(always)]
     unsafe fn load(self, src: *const f32) -> __m512 {
         // SAFETY: as the token's, and the caller's for the pointer.

@@ -5,9 +5,8 @@ use crate::backend::Kernels;
 use crate::error::{Error, expect_fit};
 use crate::micro::elementwise as micro;
 use crate::operators::call::{Call, runs};
-use crate::operators::options::{Options, setters};
-use crate::tensor::shape::{BLOCK, Shape};
-use crate::tensor::view::{View, ViewMut};
+use crate::operators::options::builder;
+use crate::tensor::{BLOCK, Shape, View, ViewMut};
 use crate::threads::share::{Target, grid};
 use alloc::format;
 
@@ -30,15 +29,9 @@ pub struct Add {
     activation: Activation,
 }
 
-/// Collects what an [`Add`] is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct AddBuilder {
-    options: Options<'static>,
-}
+builder!(Add, AddBuilder(), activation isa);
 
 impl AddBuilder {
-    setters!(activation isa);
-
     /// Makes the operator.
     ///
     /// # Errors
@@ -51,11 +44,6 @@ impl AddBuilder {
 runs!(Add(a: View<'_>, b: View<'_>, dst: ViewMut<'_>));
 
 impl Add {
-    /// Begins an addition.
-    pub fn builder() -> AddBuilder {
-        AddBuilder { options: Options::default() }
-    }
-
     /// Whether the operator runs from `a` and `b` to `dst`.
     ///
     /// # Errors

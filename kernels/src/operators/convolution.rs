@@ -5,19 +5,15 @@
 //! taps, is still one product; at the upper or lower border it is one per column.
 
 use crate::activation::Activation;
-use crate::error::{Error, expect_fit, expect_len, invalid};
+use crate::error::{Error, expect_len, invalid};
 use crate::micro::gemm::{PixelStep, Upcoming};
-use crate::operators::call::{Call, output_shape, runs};
-use crate::operators::options::{Options, setters};
+use crate::operators::call::{Call, maps, runs};
+use crate::operators::options::builder;
 use crate::pack::{KC, Packed, Packer, Product};
-use crate::tensor::extent;
-use crate::tensor::image::Source;
-use crate::tensor::shape::{BLOCK, Shape};
-use crate::tensor::view::ViewMut;
+use crate::tensor::{BLOCK, Shape, Source, ViewMut, extent};
 use crate::threads::share::{Target, each_once, part, threads};
 use crate::window::{Axis, Window};
-use alloc::{format, string::String, vec::Vec};
-use core::fmt;
+use alloc::vec::Vec;
 use core::ops::Range;
 
 /// Dense convolution with bias, folded batch normalisation and activation in its epilogue.
@@ -49,18 +45,13 @@ pub struct Convolution {
     packed: Packed,
 }
 
-/// Collects what a [`Convolution`] is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct ConvolutionBuilder<'a> {
-    ic: usize,
-    oc: usize,
-    window: Window,
-    options: Options<'a>,
-}
+builder!(
+    Convolution,
+    ConvolutionBuilder<'a>(ic: usize, oc: usize, window: Window),
+    bias batch_norm activation isa
+);
 
-impl<'a> ConvolutionBuilder<'a> {
-    setters!(bias batch_norm activation isa);
-
+impl ConvolutionBuilder<'_> {
     /// Packs `weights`, `oc * ic * kernel * kernel` numbers in that order (PyTorch's).
     ///
     /// # Errors
@@ -101,43 +92,24 @@ impl<'a> ConvolutionBuilder<'a> {
 }
 
 runs!(Convolution<'s>(src: impl Into<Source<'s>>, dst: ViewMut<'_>));
-output_shape!(Convolution);
+maps!(Convolution, exactly, "convolution {} from {} channels", window, ic);
 
 impl Convolution {
-    /// Begins a convolution from `ic` to `oc` channels.
-    pub fn builder<'a>(ic: usize, oc: usize, window: Window) -> ConvolutionBuilder<'a> {
-        ConvolutionBuilder { ic, oc, window, options: Options::default() }
-    }
-
     /// Channels, height and width of the destination.
     ///
     /// # Errors
     /// Where `src` has not exactly the input channels, or the window does not fit into it.
     pub fn try_output_shape(&self, src: Shape) -> Result<Shape, Error> {
         src.try_len()?;
-        expect_fit(src.c == self.ic, || self.misfit(format_args!("{src}")))?;
+        if src.c != self.ic {
+            return Err(self.misfit(format_args!("{src}")));
+        }
         let (h, w) = self.window.output(src.h, src.w)?;
         // Whether it comes in blocks or in planes.
         self.expect_offsets(src, BLOCK, src.reach(src.block_stride()))?;
         self.expect_offsets(src, 1, extent::product([src.c - 1, src.h, src.w]))?;
         let shape = Shape::new(self.oc, h, w);
-        shape.try_len()?;
-        Ok(shape)
-    }
-
-    /// Whether the operator runs from `src` to `dst`.
-    ///
-    /// # Errors
-    /// Where `src` has not exactly the input channels, or `dst` is not [`output_shape`](Self::output_shape).
-    pub fn check(&self, src: Shape, dst: Shape) -> Result<(), Error> {
-        let expected = self.try_output_shape(src)?;
-        expect_fit(dst == expected, || {
-            self.misfit(format_args!("{src} to {dst}, which should be {expected}"))
-        })
-    }
-
-    fn misfit(&self, from: fmt::Arguments<'_>) -> String {
-        format!("convolution {} from {} channels: cannot run from {from}", self.window, self.ic)
+        shape.try_len().map(|_| shape)
     }
 
     /// Checks the reach of the table of offsets. Taps on padding may lie outside the tensor; the table has an entry for them

@@ -1,17 +1,34 @@
 //! The operators, a file each: checks, packing, the cut of the work, and the call of the inner loop.
 
-pub(crate) mod activate;
-pub(crate) mod add;
-pub(crate) mod affine;
-pub(crate) mod call;
-pub(crate) mod convolution;
-pub(crate) mod depthwise;
-pub(crate) mod head;
-pub(crate) mod linear;
-pub(crate) mod materialize;
-pub(crate) mod options;
-pub(crate) mod pointwise;
-pub(crate) mod pool;
-pub(crate) mod softmax;
-pub(crate) mod stem;
-pub(crate) mod upsample;
+mod activate;
+mod add;
+mod affine;
+mod call;
+mod convolution;
+mod depthwise;
+mod head;
+mod linear;
+mod materialize;
+mod options;
+mod pointwise;
+mod pool;
+mod softmax;
+mod stem;
+mod upsample;
+
+pub use activate::{Activate, ActivateBuilder};
+pub use add::{Add, AddBuilder};
+pub use affine::{Affine, AffineBuilder};
+pub use call::Call;
+pub use convolution::{Convolution, ConvolutionBuilder};
+pub use depthwise::{Depthwise, DepthwiseBuilder};
+pub use head::{Head, HeadBuilder};
+pub use linear::{Linear, LinearBuilder};
+pub use materialize::{Materialize, MaterializeBuilder};
+pub use pointwise::{Pointwise, PointwiseBuilder};
+pub use pool::{
+    AveragePool, AveragePoolBuilder, GlobalAverage, GlobalAverageBuilder, MaxPool, MaxPoolBuilder,
+};
+pub use softmax::softmax;
+pub use stem::{Stem, StemBuilder};
+pub use upsample::{Upsample, UpsampleBuilder};

@@ -1,4 +1,4 @@
-//! What operators' builders can be told, apart from sizes.
+//! What operators' builders can be told, and the builders.
 
 use crate::activation::Activation;
 use crate::backend::Kernels;
@@ -7,6 +7,7 @@ use crate::fold::{BatchNorm, fold};
 use crate::isa::Isa;
 use alloc::vec::Vec;
 
+/// What most operators can be told.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Options<'a> {
     pub(crate) bias: Option<&'a [f32]>,
@@ -27,31 +28,56 @@ impl Options<'_> {
     }
 }
 
-/// The setters of builders with a field `options`, by name.
-macro_rules! setters {
-    ($($setter:ident)*) => { $(crate::operators::options::setters!(@ $setter);)* };
-    (@ bias) => {
+/// `Op::builder(..)` and the type that it returns: what the operator cannot be without, in brackets; what has a default, in
+/// braces; and the setters of [`Options`] that it has, by name.
+macro_rules! builder {
+    (
+        $op:ident, $builder:ident$(<$life:lifetime>)?($($field:ident: $type:ty),*)
+        $({ $($extra:ident: $extra_type:ty = $default:expr),* })?, $($setter:ident)*
+    ) => {
+        #[doc = concat!("Collects what a [`", stringify!($op), "`] is made of.")]
+        #[derive(Clone, Copy, Debug)]
+        pub struct $builder$(<$life>)? {
+            $($field: $type,)*
+            $($($extra: $extra_type,)*)?
+            options: crate::operators::options::builder!(@options $($life)?),
+        }
+
+        impl$(<$life>)? $builder$(<$life>)? {
+            $(crate::operators::options::builder!(@setter $setter);)*
+        }
+
+        impl $op {
+            /// Begins an operator; the builder's methods tell it more, and `build` makes it.
+            pub fn builder$(<$life>)?($($field: $type),*) -> $builder$(<$life>)? {
+                $builder { $($field,)* $($($extra: $default,)*)? options: Default::default() }
+            }
+        }
+    };
+    (@options) => { crate::operators::options::Options<'static> };
+    (@options $life:lifetime) => { crate::operators::options::Options<$life> };
+    (@setter bias) => {
         /// A bias per output channel, added before the batch normalisation. Default: none.
         pub fn bias(mut self, bias: &'a [f32]) -> Self {
             self.options.bias = Some(bias);
             self
         }
     };
-    (@ batch_norm) => {
+    (@setter batch_norm) => {
         /// A batch normalisation behind the sum, folded into weights and bias. Default: none.
         pub fn batch_norm(mut self, batch_norm: crate::BatchNorm<'a>) -> Self {
             self.options.batch_norm = Some(batch_norm);
             self
         }
     };
-    (@ activation) => {
+    (@setter activation) => {
         /// What follows the sum. Default: [`Activation::None`](crate::Activation::None).
         pub fn activation(mut self, activation: crate::Activation) -> Self {
             self.options.activation = activation;
             self
         }
     };
-    (@ isa) => {
+    (@setter isa) => {
         /// The instruction set to compute with. Default: [`Isa::from_env`](crate::Isa::from_env).
         pub fn isa(mut self, isa: crate::Isa) -> Self {
             self.options.isa = Some(isa);
@@ -59,4 +85,4 @@ macro_rules! setters {
         }
     };
 }
-pub(crate) use setters;
+pub(crate) use builder;

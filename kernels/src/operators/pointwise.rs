@@ -7,17 +7,13 @@
 use crate::activation::Activation;
 use crate::error::{Error, expect_fit, expect_len, invalid};
 use crate::micro::gemm::{PixelStep, Upcoming};
-use crate::operators::call::{Call, output_shape, runs};
-use crate::operators::options::{Options, setters};
+use crate::operators::call::{Call, maps, runs};
+use crate::operators::options::builder;
 use crate::pack::{Packed, Packer, Product};
-use crate::tensor::extent;
-use crate::tensor::order::ChannelOrder;
-use crate::tensor::shape::{BLOCK, Shape};
-use crate::tensor::view::{View, ViewMut};
-use crate::threads::parallel::Serial;
+use crate::tensor::{BLOCK, ChannelOrder, Shape, View, ViewMut, extent};
+use crate::threads::Serial;
 use crate::threads::share::{Target, grid, part};
-use alloc::{format, string::String, vec::Vec};
-use core::fmt;
+use alloc::{format, vec::Vec};
 use core::ops::Range;
 
 /// Input channels per pass over the pixels; longer sums are parked in `dst` between passes. It bounds the table of
@@ -57,20 +53,17 @@ pub struct Pointwise {
     dense: bool,
 }
 
-/// Collects what a [`Pointwise`] is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct PointwiseBuilder<'a> {
-    ic: usize,
-    oc: usize,
-    groups: usize,
-    input_order: Option<&'a ChannelOrder>,
-    output_order: Option<&'a ChannelOrder>,
-    options: Options<'a>,
-}
+builder!(
+    Pointwise,
+    PointwiseBuilder<'a>(ic: usize, oc: usize) {
+        groups: usize = 1,
+        input_order: Option<&'a ChannelOrder> = None,
+        output_order: Option<&'a ChannelOrder> = None
+    },
+    bias batch_norm activation isa
+);
 
 impl<'a> PointwiseBuilder<'a> {
-    setters!(bias batch_norm activation isa);
-
     /// Groups of channels that do not see each other. Default: 1.
     ///
     /// Groups whose outputs share a block of sixteen slots are computed together, with weights of zero in each other's
@@ -197,7 +190,7 @@ fn channels_by_slot(order: &ChannelOrder) -> Result<Vec<u32>, Error> {
 }
 
 runs!(Pointwise(src: View<'_>, dst: ViewMut<'_>));
-output_shape!(Pointwise);
+maps!(Pointwise, at_least, "pointwise from {} to {} slots", src_slots, dst_slots);
 
 impl<'a> Call<'a, Pointwise> {
     /// Adds `residual`, shaped and ordered like `dst`, before the activation.
@@ -207,12 +200,6 @@ impl<'a> Call<'a, Pointwise> {
 }
 
 impl Pointwise {
-    /// Begins a convolution from `ic` to `oc` channels.
-    pub fn builder<'a>(ic: usize, oc: usize) -> PointwiseBuilder<'a> {
-        let options = Options::default();
-        PointwiseBuilder { ic, oc, groups: 1, input_order: None, output_order: None, options }
-    }
-
     /// Input channels.
     pub fn ic(&self) -> usize {
         self.ic
@@ -231,27 +218,14 @@ impl Pointwise {
     /// Slots, height and width of the destination; it may have more slots.
     ///
     /// # Errors
-    /// Where `src` has fewer slots than the input order names, a side of zero, or too many elements.
+    /// Where `src` has fewer slots than the input order names, a side of zero, or 2^32 elements or more.
     pub fn try_output_shape(&self, src: Shape) -> Result<Shape, Error> {
         src.try_len()?;
-        expect_fit(src.c >= self.src_slots, || self.misfit(format_args!("{src}")))?;
         extent::expect_offsets(src.reach(src.block_stride()), src)?;
-        Ok(Shape { c: self.dst_slots, ..src })
-    }
-
-    /// Whether the operator runs from `src` to `dst`.
-    ///
-    /// # Errors
-    /// Where it does not: the two differ in height or width, or have too few slots for the orders. Of a run, also where
-    /// the residual is not shaped like `dst`.
-    pub fn check(&self, src: Shape, dst: Shape) -> Result<(), Error> {
-        let fits = (src.h, src.w) == (dst.h, dst.w) && src.c >= self.src_slots && dst.c >= self.dst_slots;
-        expect_fit(fits, || self.misfit(format_args!("{src} to {dst}")))?;
-        self.try_output_shape(src).map(drop)
-    }
-
-    fn misfit(&self, from: fmt::Arguments<'_>) -> String {
-        format!("pointwise from {} to {} slots: cannot run from {from}", self.src_slots, self.dst_slots)
+        match src.c >= self.src_slots {
+            true => Ok(Shape { c: self.dst_slots, ..src }),
+            false => Err(self.misfit(format_args!("{src}"))),
+        }
     }
 
     fn compute(call: Call<'_, Self>, src: View<'_>, mut dst: ViewMut<'_>) -> Result<(), Error> {

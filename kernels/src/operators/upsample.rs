@@ -1,11 +1,10 @@
 //! Nearest-neighbour upsampling.
 
-use crate::error::{Error, expect_fit, mismatch};
-use crate::operators::call::{Call, output_shape, runs};
-use crate::tensor::shape::{BLOCK, Shape};
-use crate::tensor::view::{View, ViewMut};
+use crate::error::Error;
+use crate::operators::call::{Call, maps, runs};
+use crate::operators::options::builder;
+use crate::tensor::{BLOCK, Shape, View, ViewMut};
 use crate::threads::share::{Target, grid};
-use alloc::format;
 
 /// `dst[c][y][x] = src[c][y / 2][x / 2]`.
 ///
@@ -22,47 +21,30 @@ use alloc::format;
 #[derive(Clone, Copy, Debug)]
 pub struct Upsample(());
 
-/// Collects what an [`Upsample`] is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct UpsampleBuilder(());
+builder!(Upsample, UpsampleBuilder(), isa);
 
 impl UpsampleBuilder {
     /// Makes the operator.
     ///
     /// # Errors
-    /// None today.
+    /// Where `KERNELS_ISA` is wrong.
     pub fn build(self) -> Result<Upsample, Error> {
-        Ok(Upsample(()))
+        self.options.kernels().map(|_| Upsample(()))
     }
 }
 
 runs!(Upsample(src: View<'_>, dst: ViewMut<'_>));
-output_shape!(Upsample);
+maps!(Upsample, exactly, "upsample");
 
 impl Upsample {
-    /// Begins an upsampling to twice the height and width, each pixel from its nearest neighbour.
-    pub fn builder() -> UpsampleBuilder {
-        UpsampleBuilder(())
-    }
-
     /// The shape of the destination: twice the height and width.
     ///
     /// # Errors
     /// Where that does not fit into memory.
     pub fn try_output_shape(&self, src: Shape) -> Result<Shape, Error> {
         src.try_len()?;
-        let twice = |side: usize| side.checked_mul(2);
-        let (h, w) = twice(src.h).zip(twice(src.w)).ok_or_else(|| mismatch("too large to upsample"))?;
-        let shape = Shape { h, w, ..src };
+        let shape = Shape { h: src.h.saturating_mul(2), w: src.w.saturating_mul(2), ..src };
         shape.try_len().map(|_| shape)
-    }
-
-    /// Whether the operator runs from `src` to `dst`.
-    ///
-    /// # Errors
-    /// Where `dst` has not the channels and twice the height and width of `src`.
-    pub fn check(&self, src: Shape, dst: Shape) -> Result<(), Error> {
-        expect_fit(dst == self.try_output_shape(src)?, || format!("upsample from {src} to {dst}"))
     }
 
     fn compute(call: Call<'_, Self>, src: View<'_>, mut dst: ViewMut<'_>) -> Result<(), Error> {
