@@ -194,32 +194,47 @@ impl Packed {
             "inputs of a panel"
         );
         assert!(self.bias || !product.first, "a panel without a bias");
-        let weights = self.data.as_slice()[panel.weights.clone()].as_ptr();
-        let block = panel.slot / BLOCK;
         let residual = match product.residual.is_null() {
             true => product.residual,
-            false => product.residual.wrapping_add(block * product.residual_block_stride),
+            false => product.residual.wrapping_add(panel.slot / BLOCK * product.residual_block_stride),
         };
+        let mut gemm = Gemm {
+            src: product.src,
+            offsets: product.offsets.as_ptr(),
+            kc: product.offsets.len(),
+            pixels: product.pixels,
+            residual,
+            residual_block_stride: product.residual_block_stride,
+            dst_block_stride: product.dst_block_stride,
+            first: product.first,
+            last: product.last,
+            activation: product.activation,
+            prefetch: product.prefetch,
+            // Of the panel.
+            weights: core::ptr::null(),
+            bias: core::ptr::null(),
+            dst: core::ptr::null_mut(),
+            lane: 0,
+        };
+        // SAFETY: the panel has the inputs, as was just checked; the rest is the caller's.
+        unsafe { self.call(panel, start, product.step, product.dst, &mut gemm) }
+    }
+
+    /// Runs the tile of `panel` on inputs from number `start` on, `dst` being that of block 0.
+    ///
+    /// # Safety
+    /// The panel has these inputs; the contract of [`Product`] for the rest.
+    #[inline(always)]
+    unsafe fn call(&self, panel: &Panel, start: usize, step: PixelStep, dst: *mut f32, gemm: &mut Gemm) {
+        let weights = self.data.as_slice()[panel.weights.clone()].as_ptr();
+        gemm.dst = dst.wrapping_add(panel.slot / BLOCK * gemm.dst_block_stride);
+        gemm.lane = panel.slot % BLOCK;
         // SAFETY: the weights are the panel's own, `nr` for each of its k, its bias before them; the rest is the caller's.
         // (A ragged last register ends within its block.)
         unsafe {
-            (panel.tile.product[product.step as usize])(&Gemm {
-                src: product.src,
-                offsets: product.offsets.as_ptr(),
-                kc: product.offsets.len(),
-                pixels: product.pixels,
-                weights: weights.add((start - panel.k.start) * panel.nr),
-                bias: weights.sub(self.bias_len(panel)),
-                residual,
-                residual_block_stride: product.residual_block_stride,
-                dst: product.dst.wrapping_add(block * product.dst_block_stride),
-                dst_block_stride: product.dst_block_stride,
-                lane: panel.slot % BLOCK,
-                first: product.first,
-                last: product.last,
-                activation: product.activation,
-                prefetch: product.prefetch,
-            });
+            gemm.weights = weights.add((start - panel.k.start) * panel.nr);
+            gemm.bias = weights.sub(self.bias_len(panel));
+            (panel.tile.product[step as usize])(gemm);
         }
     }
 
@@ -245,34 +260,37 @@ impl Packed {
             }
             offsets
         };
-        let k = self.panels[panels.start].k.clone();
-        let block = self.panels[panels.start].slot / BLOCK;
+        let panels = &self.panels[panels];
+        let (k, block) = (panels[0].k.clone(), panels[0].slot / BLOCK);
         assert!(src.len() >= k.len(), "an element for each input");
+        assert!(self.bias || !first, "panels without a bias");
         let (len, to) = (dst.len(), dst.as_mut_ptr().wrapping_sub(block * BLOCK));
         for start in k.clone().step_by(KC) {
             let end = k.end.min(start + KC);
-            for panel in panels.clone() {
-                let Panel { slot, nr, .. } = self.panels[panel];
-                assert!(len >= slot + nr - block * BLOCK, "an element for each lane");
-                // SAFETY: `src` has an element for each k, and `dst` for each lane: blocks one pixel apart lie side by side.
-                unsafe {
-                    self.multiply(&Product {
-                        panel,
-                        k: start..end,
-                        offsets: &SIDE_BY_SIDE[..end - start],
-                        src: src[start - k.start..].as_ptr(),
-                        step: PixelStep::Blocked,
-                        pixels: 1,
-                        dst: to,
-                        dst_block_stride: BLOCK,
-                        residual: core::ptr::null(),
-                        residual_block_stride: 0,
-                        first: first && start == k.start,
-                        last: end == k.end,
-                        activation,
-                        prefetch: [Upcoming::NOTHING; 2],
-                    });
-                }
+            let mut gemm = Gemm {
+                src: src[start - k.start..].as_ptr(),
+                offsets: SIDE_BY_SIDE.as_ptr(),
+                kc: end - start,
+                pixels: 1,
+                residual: core::ptr::null(),
+                residual_block_stride: 0,
+                // Blocks of one pixel lie side by side.
+                dst_block_stride: BLOCK,
+                first: first && start == k.start,
+                last: end == k.end,
+                activation,
+                prefetch: [Upcoming::NOTHING; 2],
+                // Of the panels.
+                weights: core::ptr::null(),
+                bias: core::ptr::null(),
+                dst: to,
+                lane: 0,
+            };
+            for panel in panels {
+                assert!(panel.k == k, "the same inputs");
+                assert!(len >= panel.slot + panel.nr - block * BLOCK, "an element for each lane");
+                // SAFETY: the panel has these inputs, `src` has an element for each of them, and `dst` for each lane.
+                unsafe { self.call(panel, start, PixelStep::Blocked, to, &mut gemm) }
             }
         }
     }
