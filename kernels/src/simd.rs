@@ -70,6 +70,7 @@ pub(crate) trait Quads: Simd {
 }
 
 /// Lanes moved at will, where the instruction set can.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(crate) trait Permute: Simd {
     /// A [`Pick`] in registers.
     type Pick: Copy;

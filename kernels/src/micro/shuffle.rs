@@ -21,6 +21,7 @@ pub(crate) struct Shuffle<'a> {
 ///
 /// # Safety
 /// The contract of [`Shuffle`].
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 #[inline(always)]
 pub(crate) unsafe fn registers<S: Permute>(s: S, args: &Shuffle<'_>) {
     for (index, picks) in args.picks.iter().enumerate() {
@@ -55,6 +56,7 @@ pub(crate) unsafe fn lanes<S: Simd>(_: S, args: &Shuffle<'_>) {
 ///
 /// # Safety
 /// The contract of [`Shuffle`] for the register at `dst`, which has `N` picks.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 #[inline(always)]
 unsafe fn register<S: Permute, const N: usize>(s: S, args: &Shuffle<'_>, picks: &[Pick], dst: *mut f32) {
     // SAFETY: the caller's. The picks are in registers before the first store, which might overwrite them for all that
