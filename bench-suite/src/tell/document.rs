@@ -99,22 +99,21 @@ impl Cell {
 }
 
 impl Table {
-    /// An empty table; columns are `title|unit`.
-    pub(crate) fn new(id: impl Into<String>, title: impl Into<String>, columns: &[&str]) -> Self {
-        let column = |head: &&str| {
+    pub(crate) fn new(id: impl Into<String>, title: impl Into<String>) -> Self {
+        Self { id: id.into(), title: title.into(), columns: vec![], groups: vec![] }
+    }
+
+    /// Appends a row, each cell with the head of its column: `title|unit`.
+    pub(crate) fn row<'a>(&mut self, cells: impl IntoIterator<Item = (&'a str, Cell)>) {
+        let column = |head: &str| {
             let (title, unit) = head.split_once('|').unwrap_or((head, ""));
             Column { title: title.to_owned(), unit: unit.to_owned() }
         };
-        Self {
-            id: id.into(),
-            title: title.into(),
-            columns: columns.iter().map(column).collect(),
-            groups: vec![],
+        let (columns, cells): (Vec<Column>, Vec<Cell>) =
+            cells.into_iter().map(|(head, cell)| (column(head), cell)).unzip();
+        if self.columns.is_empty() {
+            self.columns = columns;
         }
-    }
-
-    /// Appends a row.
-    pub(crate) fn row(&mut self, cells: Vec<Cell>) {
         assert_eq!(cells.len(), self.columns.len(), "a row of table {}", self.id);
         if self.groups.is_empty() {
             self.group("");
@@ -163,7 +162,10 @@ impl Document {
     }
 
     pub(crate) fn tables(&self) -> impl Iterator<Item = &Table> {
-        self.blocks().filter_map(|block| if let Block::Table(table) = block { Some(table) } else { None })
+        self.blocks().filter_map(|block| match block {
+            Block::Table(table) if !table.columns.is_empty() => Some(table),
+            _ => None,
+        })
     }
 
     fn blocks(&self) -> impl Iterator<Item = &Block> {
@@ -177,11 +179,11 @@ mod tests {
 
     #[test]
     fn csv_has_units_and_quotes() {
-        let mut table = Table::new("t", "title", &["name", "time|ms"]);
-        table.row(vec![Cell::text("a, \"b\""), Cell::Number(1.5, 1)]);
+        let mut table = Table::new("t", "title");
+        table.row([("name", Cell::text("a, \"b\"")), ("time|ms", Cell::Number(1.5, 1))]);
         assert_eq!(table.csv(), "name,time (ms)\r\n\"a, \"\"b\"\"\",1.5000\r\n");
         table.group("others");
-        table.row(vec![Cell::text("c"), Cell::Empty]);
+        table.row([("name", Cell::text("c")), ("time|ms", Cell::Empty)]);
         assert!(table.csv().ends_with("\r\nothers,c,\r\n") && table.csv().starts_with("group,name,"));
     }
 

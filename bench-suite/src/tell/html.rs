@@ -86,6 +86,7 @@ pub(crate) fn page(document: &Document) -> String {
                     figures += 1;
                     out += &figure_html(figure, figures);
                 }
+                Block::Table(table) if table.columns.is_empty() => {}
                 Block::Table(table) => {
                     tables += 1;
                     out += &table_html(table, tables);

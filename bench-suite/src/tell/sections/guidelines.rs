@@ -125,51 +125,37 @@ fn table(experiment: &Experiment, measured: &[Measured<'_>]) -> Table {
     // A set of channels that is meant for one device needs only that device's columns.
     let both = measured.iter().flat_map(|m| &m.rows).any(|row| papers(row).iter().all(Option::is_some));
     let none = measured.iter().flat_map(|m| &m.rows).all(|row| papers(row).iter().all(Option::is_none));
-    let mut heads = vec![
-        experiment.row_name.as_str(),
-        "channels",
-        "macs|10⁶",
-        "mac_bytes|MB",
-        "bound|MB",
-        "min|ms",
-        "median|ms",
-        "images/s|",
-        "rate|GFLOP/s",
-        "relative|first = 1",
-    ];
-    if both {
-        heads.extend([
-            "paper GPU|first = 1",
-            "paper ARM|first = 1",
-            "paper GPU|batches/s",
-            "paper ARM|images/s",
-        ]);
-    } else if !none {
-        heads.extend(["paper|first = 1", "paper speed|1/s"]);
-    }
-    let mut table = Table::new(&experiment.id, &experiment.title, &heads);
+    let mut table = Table::new(&experiment.id, &experiment.title);
     for Measured { column, rows } in measured {
         table.group(&column.title);
         for row in rows {
             let (m, summary) = (row.measurement, row.measurement.summary());
             let mut cells = vec![
-                Cell::text(&row.case.title),
-                Cell::text(&row.case.channels),
-                Cell::Number(m.macs as f64 / 1e6, 1),
-                Cell::Number(m.mac_bytes as f64 / 1e6, 1),
-                Cell::maybe(m.lower_bound_bytes.map(|b| b / 1e6), 1),
-                Cell::Number(1e3 * summary.min, 3),
-                Cell::Number(1e3 * summary.median, 3),
-                Cell::Number(1.0 / summary.min, 1),
-                Cell::Number(m.gflops(), 1),
-                Cell::Number(row.relative, 2),
+                (experiment.row_name.as_str(), Cell::text(&row.case.title)),
+                ("channels", Cell::text(&row.case.channels)),
+                ("macs|10⁶", Cell::Number(m.macs as f64 / 1e6, 1)),
+                ("mac_bytes|MB", Cell::Number(m.mac_bytes as f64 / 1e6, 1)),
+                ("bound|MB", Cell::maybe(m.lower_bound_bytes.map(|b| b / 1e6), 1)),
+                ("min|ms", Cell::Number(1e3 * summary.min, 3)),
+                ("median|ms", Cell::Number(1e3 * summary.median, 3)),
+                ("images/s", Cell::Number(1.0 / summary.min, 1)),
+                ("rate|GFLOP/s", Cell::Number(m.gflops(), 1)),
+                ("relative|first = 1", Cell::Number(row.relative, 2)),
             ];
             let [gpu, arm] = papers(row);
             if both {
-                cells.extend(row.papers.map(|paper| Cell::maybe(paper, 2)));
-                cells.extend([Cell::maybe(gpu, 0), Cell::maybe(arm, 1)]);
+                let [relative_gpu, relative_arm] = row.papers;
+                cells.extend([
+                    ("paper GPU|first = 1", Cell::maybe(relative_gpu, 2)),
+                    ("paper ARM|first = 1", Cell::maybe(relative_arm, 2)),
+                    ("paper GPU|batches/s", Cell::maybe(gpu, 0)),
+                    ("paper ARM|images/s", Cell::maybe(arm, 1)),
+                ]);
             } else if !none {
-                cells.extend([Cell::maybe(row.papers[0].or(row.papers[1]), 2), Cell::maybe(gpu.or(arm), 1)]);
+                cells.extend([
+                    ("paper|first = 1", Cell::maybe(row.papers[0].or(row.papers[1]), 2)),
+                    ("paper speed|1/s", Cell::maybe(gpu.or(arm), 1)),
+                ]);
             }
             table.row(cells);
         }
@@ -182,15 +168,6 @@ fn traffic(context: &Context<'_>, experiment: &Experiment, measured: &[Measured<
     let mut table = Table::new(
         format!("{}-traffic", experiment.id),
         "Traffic of one run in valgrind's cache simulation, beside mac_bytes",
-        &[
-            &experiment.row_name,
-            "channels",
-            "mac_bytes|MB",
-            "into L1|MB",
-            "over mac_bytes",
-            "into L2|MB",
-            "over mac_bytes",
-        ],
     );
     for Measured { column, rows } in measured {
         for row in rows {
@@ -201,15 +178,16 @@ fn traffic(context: &Context<'_>, experiment: &Experiment, measured: &[Measured<
                 table.group(&column.title);
             }
             let bytes = row.measurement.mac_bytes as f64;
-            let mut cells = vec![
-                Cell::text(&row.case.title),
-                Cell::text(&row.case.channels),
-                Cell::Number(bytes / 1e6, 1),
-            ];
-            for moved in [of.first_level as f64, of.last_level as f64] {
-                cells.extend([Cell::Number(moved / 1e6, 1), Cell::Number(moved / bytes, 2)]);
-            }
-            table.row(cells);
+            let [first, last] = [of.first_level as f64, of.last_level as f64];
+            table.row([
+                (&*experiment.row_name, Cell::text(&row.case.title)),
+                ("channels", Cell::text(&row.case.channels)),
+                ("mac_bytes|MB", Cell::Number(bytes / 1e6, 1)),
+                ("into L1|MB", Cell::Number(first / 1e6, 1)),
+                ("over mac_bytes", Cell::Number(first / bytes, 2)),
+                ("into L2|MB", Cell::Number(last / 1e6, 1)),
+                ("over mac_bytes", Cell::Number(last / bytes, 2)),
+            ]);
         }
     }
     (!table.groups.is_empty()).then_some(table)

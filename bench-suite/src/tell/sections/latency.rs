@@ -287,23 +287,6 @@ fn networks_table(context: &Context<'_>, measured: &[Measured<'_>], prediction: 
     let mut table = Table::new(
         "networks",
         "Latency of the networks, what it takes to start them, and the error of the two-term model for each",
-        &[
-            "width",
-            "macs|10⁶",
-            "mac_bytes|MB",
-            "intensity|FLOP/byte",
-            "min|ms",
-            "median|ms",
-            "p90|ms",
-            "p99|ms",
-            "n",
-            "images/s",
-            "rate|GFLOP/s",
-            "of peak|%",
-            "to build|ms",
-            "first image|ms",
-            "model error|%",
-        ],
     );
     let mut errors = prediction.errors.iter();
     for (family, of) in families(measured) {
@@ -311,22 +294,25 @@ fn networks_table(context: &Context<'_>, measured: &[Measured<'_>], prediction: 
         for m in of {
             let (s, macs, bytes) =
                 (m.measurement.summary(), m.measurement.macs as f64, m.measurement.mac_bytes as f64);
-            table.row(vec![
-                Cell::text(&m.network.label),
-                Cell::Number(macs / 1e6, 1),
-                Cell::Number(bytes / 1e6, 1),
-                Cell::Number(2.0 * macs / bytes, 1),
-                Cell::Number(1e3 * s.min, 3),
-                Cell::Number(1e3 * s.median, 3),
-                Cell::Number(1e3 * s.p90, 3),
-                Cell::Number(1e3 * s.p99, 3),
-                Cell::Number(s.n as f64, 0),
-                Cell::Number(1.0 / s.min, 1),
-                Cell::Number(m.measurement.gflops(), 1),
-                Cell::maybe(context.peak().map(|peak| 100.0 * m.measurement.gflops() / peak), 1),
-                Cell::maybe(m.cold.map(|cold| 1e3 * cold.build), 1),
-                Cell::maybe(m.cold.map(|cold| 1e3 * cold.first), 2),
-                Cell::maybe(errors.next().map(|error| 100.0 * error), 1),
+            table.row([
+                ("width", Cell::text(&m.network.label)),
+                ("macs|10⁶", Cell::Number(macs / 1e6, 1)),
+                ("mac_bytes|MB", Cell::Number(bytes / 1e6, 1)),
+                ("intensity|FLOP/byte", Cell::Number(2.0 * macs / bytes, 1)),
+                ("min|ms", Cell::Number(1e3 * s.min, 3)),
+                ("median|ms", Cell::Number(1e3 * s.median, 3)),
+                ("p90|ms", Cell::Number(1e3 * s.p90, 3)),
+                ("p99|ms", Cell::Number(1e3 * s.p99, 3)),
+                ("n", Cell::Number(s.n as f64, 0)),
+                ("images/s", Cell::Number(1.0 / s.min, 1)),
+                ("rate|GFLOP/s", Cell::Number(m.measurement.gflops(), 1)),
+                (
+                    "of peak|%",
+                    Cell::maybe(context.peak().map(|peak| 100.0 * m.measurement.gflops() / peak), 1),
+                ),
+                ("to build|ms", Cell::maybe(m.cold.map(|cold| 1e3 * cold.build), 1)),
+                ("first image|ms", Cell::maybe(m.cold.map(|cold| 1e3 * cold.first), 2)),
+                ("model error|%", Cell::maybe(errors.next().map(|error| 100.0 * error), 1)),
             ]);
         }
     }
@@ -338,30 +324,20 @@ fn paper_table(measured: &[Measured<'_>]) -> Table {
     let mut table = Table::new(
         "paper",
         "The same networks in the paper's table 8 (GTX 1080 Ti at batch 8, one Snapdragon 810 core at batch 1)",
-        &[
-            "width",
-            "macs here|10⁶",
-            "macs, paper|10⁶",
-            "params|10⁶",
-            "top-1 error|%",
-            "GPU|batches/s",
-            "ARM|images/s",
-            "here|images/s",
-        ],
     );
     for (family, of) in families(measured) {
         table.group(family);
         for m in of {
             let paper = m.network.paper;
-            table.row(vec![
-                Cell::text(&m.network.label),
-                Cell::Number(m.measurement.macs as f64 / 1e6, 1),
-                Cell::Number(f64::from(paper.mflops), 0),
-                Cell::Number(m.network.params as f64 / 1e6, 2),
-                Cell::Number(paper.error, 1),
-                Cell::Number(paper.gpu, 0),
-                Cell::Number(paper.arm, 1),
-                Cell::Number(1.0 / m.measurement.summary().min, 1),
+            table.row([
+                ("width", Cell::text(&m.network.label)),
+                ("macs here|10⁶", Cell::Number(m.measurement.macs as f64 / 1e6, 1)),
+                ("macs, paper|10⁶", Cell::Number(f64::from(paper.mflops), 0)),
+                ("params|10⁶", Cell::Number(m.network.params as f64 / 1e6, 2)),
+                ("top-1 error|%", Cell::Number(paper.error, 1)),
+                ("GPU|batches/s", Cell::Number(paper.gpu, 0)),
+                ("ARM|images/s", Cell::Number(paper.arm, 1)),
+                ("here|images/s", Cell::Number(1.0 / m.measurement.summary().min, 1)),
             ]);
         }
     }

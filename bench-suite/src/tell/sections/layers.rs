@@ -138,46 +138,32 @@ fn roofline(context: &Context<'_>, measured: &[Measured<'_>], farthest: &[&Measu
     }
 }
 
-const HEADS: [&str; 11] = [
-    "layer",
-    "channels",
-    "map",
-    "macs|10⁶",
-    "mac_bytes|kB",
-    "bound|kB",
-    "intensity|FLOP/byte",
-    "min|µs",
-    "rate|GFLOP/s",
-    "roof|GFLOP/s",
-    "of roof|%",
-];
-
-fn row(m: &Measured<'_>) -> Vec<Cell> {
+fn row(m: &Measured<'_>) -> [(&'static str, Cell); 11] {
     let (l, of) = (m.layer, m.measurement);
-    vec![
-        Cell::text(format!("{} ({}x)", l.name, l.width)),
-        Cell::text(format!("{}, {}", l.ic, l.oc)),
-        Cell::text(format!("{}x{}", l.ih, l.iw)),
-        Cell::Number(of.macs as f64 / 1e6, 2),
-        Cell::Number(of.mac_bytes as f64 / 1e3, 0),
-        Cell::maybe(of.lower_bound_bytes.map(|b| b / 1e3), 0),
-        Cell::Number(m.intensity(), 1),
-        Cell::Number(1e6 * of.summary().min, 1),
-        Cell::Number(of.gflops(), 1),
-        Cell::text(format!("{:.1} ({})", m.roof, m.level)),
-        Cell::Number(100.0 * m.of_roof(), 0),
+    [
+        ("layer", Cell::text(format!("{} ({}x)", l.name, l.width))),
+        ("channels", Cell::text(format!("{}, {}", l.ic, l.oc))),
+        ("map", Cell::text(format!("{}x{}", l.ih, l.iw))),
+        ("macs|10⁶", Cell::Number(of.macs as f64 / 1e6, 2)),
+        ("mac_bytes|kB", Cell::Number(of.mac_bytes as f64 / 1e3, 0)),
+        ("bound|kB", Cell::maybe(of.lower_bound_bytes.map(|b| b / 1e3), 0)),
+        ("intensity|FLOP/byte", Cell::Number(m.intensity(), 1)),
+        ("min|µs", Cell::Number(1e6 * of.summary().min, 1)),
+        ("rate|GFLOP/s", Cell::Number(of.gflops(), 1)),
+        ("roof|GFLOP/s", Cell::text(format!("{:.1} ({})", m.roof, m.level))),
+        ("of roof|%", Cell::Number(100.0 * m.of_roof(), 0)),
     ]
 }
 
 fn farthest_table(farthest: &[&Measured<'_>]) -> Table {
-    let mut table = Table::new("layers-farthest", "Layers farthest from their roof", &HEADS);
+    let mut table = Table::new("layers-farthest", "Layers farthest from their roof");
     farthest.iter().take(FARTHEST).for_each(|m| table.row(row(m)));
     table
 }
 
 /// All distinct layers, class by class.
 fn all_table(measured: &[Measured<'_>]) -> Table {
-    let mut table = Table::new("layers", "All distinct layers of the four widths", &HEADS);
+    let mut table = Table::new("layers", "All distinct layers of the four widths");
     for class in Class::ALL {
         let mut of: Vec<&Measured<'_>> = measured.iter().filter(|m| m.class == class).collect();
         if of.is_empty() {

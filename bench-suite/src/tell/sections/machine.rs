@@ -41,27 +41,23 @@ pub(super) fn cards(context: &Context<'_>) -> Vec<(String, String)> {
 }
 
 pub(super) fn section(report: &Report) -> Section {
-    let mut peaks = Table::new("peaks", "Multiply-add peak", &["instruction set", "threads", "peak|GFLOP/s"]);
+    let mut peaks = Table::new("peaks", "Multiply-add peak");
     for peak in &report.machine.peaks {
-        peaks.row(vec![
-            Cell::text(&peak.isa),
-            Cell::Number(peak.threads as f64, 0),
-            Cell::Number(peak.gflops, 1),
+        peaks.row([
+            ("instruction set", Cell::text(&peak.isa)),
+            ("threads", Cell::Number(peak.threads as f64, 0)),
+            ("peak|GFLOP/s", Cell::Number(peak.gflops, 1)),
         ]);
     }
-    let mut bandwidths = Table::new(
-        "bandwidths",
-        "Bandwidth on one thread",
-        &["level", "array|kB", "read|GB/s", "copy|GB/s", "balance|FLOP/byte"],
-    );
+    let mut bandwidths = Table::new("bandwidths", "Bandwidth on one thread");
     let peak = report.peak(&report.settings.isa, 1);
     for b in &report.machine.bandwidths {
-        bandwidths.row(vec![
-            Cell::text(&b.level),
-            Cell::Number(b.bytes as f64 / 1e3, 0),
-            Cell::Number(b.read, 1),
-            Cell::Number(b.copy, 1),
-            Cell::maybe(peak.map(|peak| peak / b.read), 1),
+        bandwidths.row([
+            ("level", Cell::text(&b.level)),
+            ("array|kB", Cell::Number(b.bytes as f64 / 1e3, 0)),
+            ("read|GB/s", Cell::Number(b.read, 1)),
+            ("copy|GB/s", Cell::Number(b.copy, 1)),
+            ("balance|FLOP/byte", Cell::maybe(peak.map(|peak| peak / b.read), 1)),
         ]);
     }
     let mut blocks = vec![

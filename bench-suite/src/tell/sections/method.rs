@@ -33,9 +33,10 @@ pub(super) fn warnings(report: &Report) -> Vec<String> {
 
 pub(super) fn section(report: &Report) -> Section {
     let (env, settings) = (&report.environment, &report.settings);
-    let mut table = Table::new("environment", "Environment", &["what", "value"]);
+    let mut table = Table::new("environment", "Environment");
     let yes = |flag: bool| if flag { "yes" } else { "no" };
-    let mut row = |what: &str, value: String| table.row(vec![Cell::text(what), Cell::text(value)]);
+    let mut row =
+        |what: &str, value: String| table.row([("what", Cell::text(what)), ("value", Cell::text(value))]);
     row("processor", env.cpu.clone());
     row("threads available", env.cores.to_string());
     let caches: Vec<String> = env

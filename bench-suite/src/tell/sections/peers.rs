@@ -66,32 +66,19 @@ fn raced(peers: &Peers) -> Vec<Block> {
             }),
         }));
     }
-    let mut table = Table::new(
-        "peers",
-        "Other engines on this machine, milliseconds an image",
-        &[
-            "engine",
-            "version",
-            "n",
-            "min|ms",
-            "median|ms",
-            "p90|ms",
-            "over ours|min",
-            "threads seen|cpu/wall",
-        ],
-    );
+    let mut table = Table::new("peers", "Other engines on this machine, milliseconds an image");
     for race in &peers.races {
         table.group(format!("{}x, batch {}, {} threads", race.width, race.batch, race.threads));
         for row in &race.results {
-            table.row(vec![
-                Cell::text(&row.engine),
-                Cell::text(&row.version),
-                Cell::Number(row.n as f64, 0),
-                Cell::Number(row.min_ms, 3),
-                Cell::Number(row.median_ms, 3),
-                Cell::Number(row.p90_ms, 3),
-                Cell::maybe(Some(relative(race, &row.engine).value), 2),
-                Cell::Number(row.cores, 2),
+            table.row([
+                ("engine", Cell::text(&row.engine)),
+                ("version", Cell::text(&row.version)),
+                ("n", Cell::Number(row.n as f64, 0)),
+                ("min|ms", Cell::Number(row.min_ms, 3)),
+                ("median|ms", Cell::Number(row.median_ms, 3)),
+                ("p90|ms", Cell::Number(row.p90_ms, 3)),
+                ("over ours|min", Cell::maybe(Some(relative(race, &row.engine).value), 2)),
+                ("threads seen|cpu/wall", Cell::Number(row.cores, 2)),
             ]);
         }
     }

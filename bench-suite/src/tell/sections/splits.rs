@@ -7,11 +7,8 @@ use crate::tell::document::{Block, Cell, Figure, Section, Table};
 pub(super) fn section(context: &Context<'_>) -> Section {
     let splits = &context.report.splits;
     let classes = distinct(splits.iter().flat_map(|split| &split.parts).map(|part| part.class.as_str()));
-    let mut columns = vec!["network".to_owned(), "total|ms".to_owned()];
-    columns.extend(classes.iter().map(|class| format!("{class}|%")));
-    columns.push("depthwise|% of macs".to_owned());
-    let heads: Vec<&str> = columns.iter().map(String::as_str).collect();
-    let mut table = Table::new("splits", "Time by class of work, percent", &heads);
+    let heads: Vec<String> = classes.iter().map(|class| format!("{class}|%")).collect();
+    let mut table = Table::new("splits", "Time by class of work, percent");
     let mut rows = Vec::new();
     for network in &context.report.networks {
         let Some(split) = splits.iter().find(|split| split.id == network.id) else { continue };
@@ -25,9 +22,11 @@ pub(super) fn section(context: &Context<'_>) -> Section {
             parts: classes.iter().map(seconds).collect(),
             note: format!("({:.2} ms)", 1e3 * total),
         });
-        let mut cells = vec![Cell::text(name), Cell::Number(1e3 * total, 3)];
-        cells.extend(classes.iter().map(|class| Cell::Number(100.0 * seconds(class) / total, 1)));
-        cells.push(Cell::maybe(part("depthwise").map(|part| 100.0 * part.macs as f64 / macs as f64), 1));
+        let mut cells = vec![("network", Cell::text(name)), ("total|ms", Cell::Number(1e3 * total, 3))];
+        let shares = classes.iter().map(|class| Cell::Number(100.0 * seconds(class) / total, 1));
+        cells.extend(heads.iter().map(String::as_str).zip(shares));
+        let depthwise = part("depthwise").map(|part| 100.0 * part.macs as f64 / macs as f64);
+        cells.push(("depthwise|% of macs", Cell::maybe(depthwise, 1)));
         table.row(cells);
     }
     let blocks = vec![

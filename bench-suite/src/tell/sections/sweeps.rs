@@ -61,13 +61,15 @@ impl<'a> Sweep<'a> {
 
     /// A table with a row per value and a column per thing tried.
     fn grid(&self, id: &str, title: &str, head: &str, unit: &str, (digits, of): (usize, Of)) -> Table {
-        let columns = self.tried_on().into_iter().map(|on| format!("{on}|{unit}"));
-        let heads: Vec<String> = std::iter::once(head.to_owned()).chain(columns).collect();
-        let mut table = Table::new(id, title, &heads.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut table = Table::new(id, title);
+        let tried_on = self.tried_on();
+        let heads: Vec<String> = tried_on.iter().map(|on| format!("{on}|{unit}")).collect();
         for value in self.values() {
-            let cells =
-                self.tried_on().into_iter().map(|on| Cell::maybe(self.get(value, on).map(of), digits));
-            table.row([Cell::maybe(value.parse().ok(), 0)].into_iter().chain(cells).collect());
+            let cells = tried_on
+                .iter()
+                .zip(&heads)
+                .map(|(on, head)| (head.as_str(), Cell::maybe(self.get(value, on).map(of), digits)));
+            table.row([(head, Cell::maybe(value.parse().ok(), 0))].into_iter().chain(cells));
         }
         table
     }
@@ -154,35 +156,22 @@ fn channels<'a>(context: &Context<'a>, layer: &str) -> Sweep<'a> {
 }
 
 fn thread_table(context: &Context<'_>, threads: &Sweep<'_>) -> Table {
-    let mut table = Table::new(
-        "threads",
-        "Threads, batch 1",
-        &[
-            "width",
-            "threads",
-            "min|ms",
-            "median|ms",
-            "speed-up",
-            "rate|GFLOP/s",
-            "of peak|%",
-            "threads seen|cpu/wall",
-        ],
-    );
+    let mut table = Table::new("threads", "Threads, batch 1");
     for width in threads.tried_on() {
         table.group("");
         let one = threads.get("1", width).map(|m| m.summary().min);
         for m in threads.values().into_iter().filter_map(|n| threads.get(n, width)) {
             let s = m.summary();
             let peak = context.report.peak(&m.isa, m.threads);
-            table.row(vec![
-                Cell::text(width),
-                Cell::Number(m.threads as f64, 0),
-                Cell::Number(1e3 * s.min, 3),
-                Cell::Number(1e3 * s.median, 3),
-                Cell::maybe(one.map(|one| one / s.min), 2),
-                Cell::Number(m.gflops(), 1),
-                Cell::maybe(peak.map(|peak| 100.0 * m.gflops() / peak), 1),
-                Cell::maybe(m.cpu_over_wall, 2),
+            table.row([
+                ("width", Cell::text(width)),
+                ("threads", Cell::Number(m.threads as f64, 0)),
+                ("min|ms", Cell::Number(1e3 * s.min, 3)),
+                ("median|ms", Cell::Number(1e3 * s.median, 3)),
+                ("speed-up", Cell::maybe(one.map(|one| one / s.min), 2)),
+                ("rate|GFLOP/s", Cell::Number(m.gflops(), 1)),
+                ("of peak|%", Cell::maybe(peak.map(|peak| 100.0 * m.gflops() / peak), 1)),
+                ("threads seen|cpu/wall", Cell::maybe(m.cpu_over_wall, 2)),
             ]);
         }
     }
@@ -190,24 +179,20 @@ fn thread_table(context: &Context<'_>, threads: &Sweep<'_>) -> Table {
 }
 
 fn isa_table(context: &Context<'_>, isas: &Sweep<'_>) -> Table {
-    let mut table = Table::new(
-        "isas",
-        "Instruction sets",
-        &["width", "instruction set", "min|ms", "median|ms", "rate|GFLOP/s", "own peak|GFLOP/s", "of peak|%"],
-    );
+    let mut table = Table::new("isas", "Instruction sets");
     for width in isas.tried_on() {
         table.group("");
         for m in isas.values().into_iter().filter_map(|isa| isas.get(isa, width)) {
             let s = m.summary();
             let peak = context.report.peak(&m.isa, m.threads);
-            table.row(vec![
-                Cell::text(width),
-                Cell::text(&m.isa),
-                Cell::Number(1e3 * s.min, 3),
-                Cell::Number(1e3 * s.median, 3),
-                Cell::Number(m.gflops(), 1),
-                Cell::maybe(peak, 1),
-                Cell::maybe(peak.map(|peak| 100.0 * m.gflops() / peak), 1),
+            table.row([
+                ("width", Cell::text(width)),
+                ("instruction set", Cell::text(&m.isa)),
+                ("min|ms", Cell::Number(1e3 * s.min, 3)),
+                ("median|ms", Cell::Number(1e3 * s.median, 3)),
+                ("rate|GFLOP/s", Cell::Number(m.gflops(), 1)),
+                ("own peak|GFLOP/s", Cell::maybe(peak, 1)),
+                ("of peak|%", Cell::maybe(peak.map(|peak| 100.0 * m.gflops() / peak), 1)),
             ]);
         }
     }
