@@ -5,6 +5,7 @@ use crate::backend::Kernels;
 use crate::depthwise::Target;
 use crate::error::{Error, expect_len, invalid};
 use crate::isa::Isa;
+use crate::micro::activation::Epilogue;
 use crate::micro::elementwise as micro;
 use crate::pack::Common;
 use crate::parallel::{Parallel, Serial, each_once};
@@ -107,8 +108,12 @@ impl Affine {
         // SAFETY: the caller's; `packed` holds sixteen scales and sixteen shifts per block.
         unsafe {
             let shift = scale.add(BLOCK);
-            let activation = self.activation;
-            (self.kernels.affine)(&micro::Affine { src, dst, pixels, scale, shift, activation });
+            let epilogue = self.kernels.epilogue(self.activation);
+            for (at, pixels) in runs(epilogue, pixels) {
+                let (src, dst, bounds) = (src.add(at), dst.add(at), epilogue.bounds);
+                (self.kernels.affine)(&micro::Affine { src, dst, pixels, scale, shift, bounds });
+                epilogue.finish(dst, pixels);
+            }
         }
     }
 }
@@ -149,16 +154,17 @@ pub fn add_with(
     let shape = dst.shape();
     assert!(a.shape() == shape && b.shape() == shape, "add {} to {} into {shape}", a.shape(), b.shape());
     let kernels = Kernels::of(isa).expect("the instruction set is available");
+    let epilogue = kernels.epilogue(activation);
     each_part(parallel, &mut dst, &|block, at, dst, pixels| {
         // SAFETY: `a` and `b` have the shape of `dst`, and hold these pixels too.
         unsafe {
-            (kernels.add)(&micro::Add {
-                a: a.data().as_ptr().add(block * a.block_stride() + at),
-                b: b.data().as_ptr().add(block * b.block_stride() + at),
-                dst,
-                len: pixels * BLOCK,
-                activation,
-            });
+            let a = a.data().as_ptr().add(block * a.block_stride() + at);
+            let b = b.data().as_ptr().add(block * b.block_stride() + at);
+            for (at, pixels) in runs(epilogue, pixels) {
+                let (a, b, dst, bounds) = (a.add(at), b.add(at), dst.add(at), epilogue.bounds);
+                (kernels.add)(&micro::Add { a, b, dst, len: pixels * BLOCK, bounds });
+                epilogue.finish(dst, pixels);
+            }
         }
     });
 }
@@ -177,10 +183,24 @@ pub fn activate(isa: Isa, activation: Activation, dst: ViewMut<'_>) {
 /// As [`activate`].
 pub fn activate_with(parallel: &dyn Parallel, isa: Isa, activation: Activation, mut dst: ViewMut<'_>) {
     let kernels = Kernels::of(isa).expect("the instruction set is available");
+    let epilogue = kernels.epilogue(activation);
     each_part(parallel, &mut dst, &|_, _, dst, pixels| {
         // SAFETY: `each_part` hands out pixels of `dst`.
-        unsafe { (kernels.activate)(&micro::Activate { src: dst, dst, len: pixels * BLOCK, activation }) };
+        unsafe {
+            for (at, pixels) in runs(epilogue, pixels) {
+                let (dst, bounds) = (dst.add(at), epilogue.bounds);
+                (kernels.activate)(&micro::Activate { src: dst, dst, len: pixels * BLOCK, bounds });
+                epilogue.finish(dst, pixels);
+            }
+        }
     });
+}
+
+/// Cuts `pixels` into runs that a curve is applied to while they are in the first-level cache: the elements before each, and
+/// its pixels.
+fn runs(epilogue: Epilogue, pixels: usize) -> impl Iterator<Item = (usize, usize)> {
+    let run = epilogue.run(pixels).max(1);
+    (0..pixels).step_by(run).map(move |start| (start * BLOCK, run.min(pixels - start)))
 }
 
 /// Calls `work` with every block of `dst` and some of its pixels: the block, the elements before the first of them in a

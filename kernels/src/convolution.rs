@@ -431,7 +431,7 @@ impl Rows<'_> {
                         half: panel.width.half,
                         first: first && k.start == ks.start,
                         last: last && k.end == ks.end,
-                        activation: op.activation,
+                        epilogue: op.kernels.epilogue(op.activation),
                         prefetch: [Upcoming::NOTHING; 2],
                     });
                 }

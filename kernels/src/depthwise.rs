@@ -201,31 +201,38 @@ impl Depthwise {
             self.padding.columns(from.w, self.kernel, self.stride).expect("checked by output_shape");
         let dst_block_stride = dst.block_stride();
         let target = Target(dst.data_mut().as_mut_ptr());
+        let epilogue = self.kernels.epilogue(self.activation);
         let (across, along) = split(parallel.threads(), self.blocks.len(), to.h);
         each_once(parallel, across * along, &|task| {
             let rows = part(to.h, along, task % along);
+            // A curve is applied to rows that are still in the first-level cache.
+            let run = (epilogue.run(to.pixels()) / to.w).max(1);
             for block in part(self.blocks.len(), across, task / along) {
                 let panel =
                     self.packed.as_slice()[block * (1 + self.kernel * self.kernel) * BLOCK..].as_ptr();
                 // SAFETY: the source block exists (slots were checked), the destination block and rows too (its shape
                 // was checked) and belong to this task alone; `packed` was laid out by `build`.
-                unsafe {
-                    (self.kernels.depthwise)(&micro::Depthwise {
-                        src: src.data().as_ptr().add(self.blocks[block] as usize * src.block_stride()),
-                        ih: from.h,
-                        iw: from.w,
-                        dst: target.at(block * dst_block_stride),
-                        ow: to.w,
-                        y0: rows.start,
-                        y1: rows.end,
-                        kernel: self.kernel,
-                        stride: self.stride,
-                        pad_top,
-                        pad_left,
-                        weights: panel.add(BLOCK),
-                        bias: panel,
-                        activation: self.activation,
-                    });
+                for y0 in rows.clone().step_by(run) {
+                    unsafe {
+                        let (dst, y1) = (target.at(block * dst_block_stride), rows.end.min(y0 + run));
+                        (self.kernels.depthwise)(&micro::Depthwise {
+                            src: src.data().as_ptr().add(self.blocks[block] as usize * src.block_stride()),
+                            ih: from.h,
+                            iw: from.w,
+                            dst,
+                            ow: to.w,
+                            y0,
+                            y1,
+                            kernel: self.kernel,
+                            stride: self.stride,
+                            pad_top,
+                            pad_left,
+                            weights: panel.add(BLOCK),
+                            bias: panel,
+                            bounds: epilogue.bounds,
+                        });
+                        epilogue.finish(dst.add(y0 * to.w * BLOCK), (y1 - y0) * to.w);
+                    }
                 }
             }
         });

@@ -1,8 +1,8 @@
 //! The end of a classifier in one operator: 1x1 convolution, global average, fully connected layer.
 
-use crate::Activation;
 use crate::depthwise::Target;
 use crate::error::{Error, expect_len, invalid};
+use crate::micro::activation::Epilogue;
 use crate::micro::gemm::{Gemm, PixelStep, Upcoming};
 use crate::micro::pool::GlobalAverage;
 use crate::pack::{Width, panel_widths};
@@ -240,7 +240,7 @@ impl Head {
                         half: width.half,
                         first: false,
                         last: true,
-                        activation: Activation::None,
+                        epilogue: Epilogue::NONE,
                         prefetch: [Upcoming::NOTHING; 2],
                     });
                 }

@@ -134,7 +134,7 @@ impl Linear {
                         half: width.half,
                         first: true,
                         last: true,
-                        activation: self.activation,
+                        epilogue: self.kernels.epilogue(self.activation),
                         prefetch: [Upcoming::NOTHING; 2],
                     });
                     let wanted = nr.min(self.oc - first);

@@ -90,6 +90,7 @@ pub(crate) struct Common<'a> {
 impl Common<'_> {
     /// The table of kernels to pack for.
     pub(crate) fn kernels(&self) -> Result<&'static Kernels, Error> {
+        self.activation.check()?;
         let isa = match self.isa {
             Some(isa) => isa,
             None => Isa::from_env()?,

@@ -461,7 +461,7 @@ impl Job<'_> {
                         half: panel.width.half,
                         first: k.start == panel.k.start,
                         last: k.end == panel.k.end,
-                        activation: op.activation,
+                        epilogue: op.kernels.epilogue(op.activation),
                         prefetch: if k.end == panel.k.end { [next, also] } else { [Upcoming::NOTHING; 2] },
                     });
                 }

@@ -1,7 +1,7 @@
 //! AVX-512 F: sixteen lanes, thirty-two registers.
 
 use super::avx2::Avx2;
-use crate::simd::{Pick, Simd};
+use crate::simd::{Pick, ROUND, Simd};
 use core::arch::x86_64::*;
 
 /// Proof that AVX-512 F may run: made only where the feature is switched on.
@@ -55,6 +55,7 @@ impl Simd for Avx512 {
     type Pick = (__m512i, __mmask16);
     const LANES: usize = 16;
     const PERMUTES: bool = true;
+    const FUSED: bool = true;
     type Half = Avx2;
 
     #[inline(always)]
@@ -90,6 +91,15 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         proven!(_mm512_fmadd_ps(a, b, c))
+    }
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        // (`rcp14` and a step of Newton's take as long.)
+        proven!(_mm512_div_ps(a, b))
+    }
+    #[inline(always)]
+    fn scale_by_power(self, v: __m512, rounded: __m512) -> __m512 {
+        proven!(_mm512_scalef_ps(v, _mm512_add_ps(rounded, _mm512_set1_ps(-ROUND))))
     }
     #[inline(always)]
     fn max(self, a: __m512, b: __m512) -> __m512 {

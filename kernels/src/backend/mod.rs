@@ -6,8 +6,9 @@ mod avx2;
 mod avx512;
 mod portable;
 
+use crate::activation::Activation;
 use crate::isa::Isa;
-use crate::micro::{depthwise, elementwise, gemm, pool, shuffle};
+use crate::micro::{activation, depthwise, elementwise, gemm, pool, shuffle};
 
 /// The inner loops of one instruction set.
 ///
@@ -37,6 +38,7 @@ pub(crate) struct Kernels {
     pub(crate) add: unsafe fn(&elementwise::Add),
     pub(crate) activate: unsafe fn(&elementwise::Activate),
     pub(crate) shuffle: unsafe fn(&shuffle::Shuffle<'_>),
+    pub(crate) curve: unsafe fn(&activation::Lines),
     pub(crate) fma_burst: unsafe fn(usize) -> u64,
 }
 
@@ -56,6 +58,16 @@ impl Kernels {
     }
 }
 
+impl Kernels {
+    /// What the kernels do for `activation`.
+    pub(crate) fn epilogue(&self, activation: Activation) -> activation::Epilogue {
+        let (low, high) = activation.bounds();
+        let curve = activation::Curve { activation, apply: self.curve, registers: 16 / self.lanes };
+        let curve = activation.is_curve().then_some(curve);
+        activation::Epilogue { bounds: activation::Bounds { low, high }, curve }
+    }
+}
+
 impl core::fmt::Debug for Kernels {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "Kernels({})", self.isa)
@@ -69,7 +81,7 @@ macro_rules! kernels {
         $isa:ident, token $token:expr, simd $simd:ty, supported $supported:expr, mr $mr:literal, nv $nv:literal,
         mr3 $mr3:literal, burst $burst:literal
     ) => {
-        use crate::micro::{depthwise, elementwise, gemm, pool, shuffle};
+        use crate::micro::{activation, depthwise, elementwise, gemm, pool, shuffle};
 
         crate::backend::kernels!(@wrap $($features)?; $token; gemm_blocked(args: &gemm::Gemm) = gemm::run::<$simd, $mr, $nv, $mr3, 16>);
         crate::backend::kernels!(@wrap $($features)?; $token; gemm_blocked_2(args: &gemm::Gemm) = gemm::run::<$simd, $mr, $nv, $mr3, 32>);
@@ -84,6 +96,7 @@ macro_rules! kernels {
         crate::backend::kernels!(@wrap $($features)?; $token; add(args: &elementwise::Add) = elementwise::add::<$simd>);
         crate::backend::kernels!(@wrap $($features)?; $token; activate(args: &elementwise::Activate) = elementwise::activate::<$simd>);
         crate::backend::kernels!(@wrap $($features)?; $token; shuffle(args: &shuffle::Shuffle<'_>) = shuffle::run::<$simd>);
+        crate::backend::kernels!(@wrap $($features)?; $token; curve(args: &activation::Lines) = activation::run::<$simd>);
 
         $(#[target_feature(enable = $features)])?
         unsafe fn fma_burst(rounds: usize) -> u64 {
@@ -109,6 +122,7 @@ macro_rules! kernels {
             add,
             activate,
             shuffle,
+            curve,
             fma_burst,
         };
     };

@@ -7,6 +7,7 @@ use crate::simd::{Pick, Simd};
 #[cfg(target_feature = "avx512f")]
 mod width {
     pub(super) type Vector = wide::f32x16;
+    pub(super) type Bits = wide::i32x16;
     macro_rules! tile {
         ($with:ident) => {
             $with! { 7, 3, 0, 16 }
@@ -17,6 +18,7 @@ mod width {
 #[cfg(all(target_feature = "avx", not(target_feature = "avx512f")))]
 mod width {
     pub(super) type Vector = wide::f32x8;
+    pub(super) type Bits = wide::i32x8;
     macro_rules! tile {
         ($with:ident) => {
             $with! { 6, 2, 3, 12 }
@@ -27,6 +29,7 @@ mod width {
 #[cfg(target_arch = "aarch64")]
 mod width {
     pub(super) type Vector = wide::f32x4;
+    pub(super) type Bits = wide::i32x4;
     macro_rules! tile {
         ($with:ident) => {
             $with! { 6, 4, 0, 24 }
@@ -37,6 +40,7 @@ mod width {
 #[cfg(not(any(target_feature = "avx", target_arch = "aarch64")))]
 mod width {
     pub(super) type Vector = wide::f32x4;
+    pub(super) type Bits = wide::i32x4;
     macro_rules! tile {
         ($with:ident) => {
             $with! { 3, 3, 0, 12 }
@@ -44,7 +48,7 @@ mod width {
     }
     pub(super) use tile;
 }
-use width::Vector;
+use width::{Bits, Vector};
 
 const LANES: usize = size_of::<Vector>() / 4;
 
@@ -113,6 +117,7 @@ impl Simd for Portable {
     type Pick = ();
     const LANES: usize = LANES;
     const PERMUTES: bool = false;
+    const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
     type Half = Self;
 
     #[inline(always)]
@@ -144,6 +149,16 @@ impl Simd for Portable {
     #[inline(always)]
     fn mul_add(self, a: Vector, b: Vector, c: Vector) -> Vector {
         arithmetic::mul_add(a, b, c)
+    }
+    #[inline(always)]
+    fn div(self, a: Vector, b: Vector) -> Vector {
+        a / b
+    }
+    #[inline(always)]
+    fn scale_by_power(self, v: Vector, rounded: Vector) -> Vector {
+        // The result is a normal number: its exponent is the sum of both.
+        let (v, n): (Bits, Bits) = (bytemuck::cast(v), bytemuck::cast(rounded));
+        bytemuck::cast(v + (n << 23))
     }
     #[inline(always)]
     fn max(self, a: Vector, b: Vector) -> Vector {

@@ -7,7 +7,7 @@
 //!         x = src + offsets[k]                         one table entry per k: any channel order, any tap
 //!         w[NV] = panel[k]                             NV registers of output channels, packed in this order
 //!         for m in 0..MR: acc[m][..] += x[m * STEP] * w[..]
-//!     dst[pixel][channel] = activation(acc + residual)
+//!     dst[pixel][channel] = clamp(acc + residual)          and a curve, now and then, over what was just stored
 //! ```
 //!
 //! 1. `STEP`, the distance between pixels, is a constant, so the MR broadcasts of one k are one base register and
@@ -23,8 +23,10 @@
 //!    into the second-level cache.
 
 use crate::activation::Activation;
+use crate::micro::activation::{Bounds, Epilogue, Lines};
 use crate::micro::unroll;
 use crate::simd::Simd;
+use core::ops::Range;
 
 /// Elements from one pixel of the source to the next, among those the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,9 +70,9 @@ pub(crate) struct Gemm {
     pub(crate) half: bool,
     /// Whether sums begin at `bias`, or at what `dst` holds.
     pub(crate) first: bool,
-    /// Whether `residual` and `activation` apply.
+    /// Whether `residual` and `epilogue` apply.
     pub(crate) last: bool,
-    pub(crate) activation: Activation,
+    pub(crate) epilogue: Epilogue,
     /// What will be read next.
     pub(crate) prefetch: [Upcoming; 2],
 }
@@ -89,6 +91,9 @@ impl Upcoming {
 /// Lines fetched per k at most: a k takes some twenty cycles, in which three lines can come from the third-level cache.
 /// As few as are enough spread the load on memory.
 const LINES_PER_K: usize = 3;
+
+/// Pixels at least that a curve is applied to at a time: enough for a call, few enough to be in the first-level cache still.
+const RUN: usize = 24;
 
 /// Where the register at lane `lane`, counted from the beginning of a block, lies for the `m`-th pixel.
 #[inline(always)]
@@ -136,6 +141,8 @@ unsafe fn panel<S: Simd, const MR: usize, const NV: usize, const H: usize, const
     let every_height = const { STEP == 16 };
     let (least, longer) = (args.pixels / tiles, args.pixels % tiles);
     let mut pixel = 0;
+    // The first pixel that a curve has not been applied to.
+    let mut bare = 0;
     let mut tile_index = 0;
     let [mut upcoming, mut later] = args.prefetch;
     let per_k = (upcoming.lines + later.lines).div_ceil(tiles * args.kc).clamp(1, LINES_PER_K);
@@ -177,8 +184,33 @@ unsafe fn panel<S: Simd, const MR: usize, const NV: usize, const H: usize, const
                 _ => unreachable!("tiles are at most the table's height"),
             }
         }
+        // (A tile may have stored some pixels a second time.)
+        bare = bare.min(pixel);
         pixel += rows;
+        if args.last
+            && let Some(curve) = args.epilogue.curve
+            && (pixel - bare >= RUN || pixel == args.pixels)
+        {
+            // SAFETY: these are registers that the last tiles have stored.
+            unsafe { (curve.apply)(&lines(args, curve.activation, bare..pixel)) };
+            bare = pixel;
+        }
         tile_index += 1;
+    }
+}
+
+/// What tiles have stored for some pixels.
+#[inline(always)]
+fn lines(args: &Gemm, activation: Activation, pixels: Range<usize>) -> Lines {
+    Lines {
+        activation,
+        at: args.dst.wrapping_add(pixels.start * 16),
+        pixels: pixels.len(),
+        step: 16,
+        block_stride: args.dst_block_stride,
+        lane: args.lane,
+        nv: args.nv,
+        half: args.half,
     }
 }
 
@@ -266,16 +298,17 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const H: usize, const 
                     });
                 });
             }
-            if args.activation != Activation::None {
+            let Bounds { low, high } = args.epilogue.bounds;
+            if low > f32::NEG_INFINITY {
                 unroll!(m < MR, {
-                    unroll!(v < NV, { acc[m][v] = s.max(s.splat(0.0), acc[m][v]) });
-                    unroll!(v < H, { tail[m][v] = h.max(h.splat(0.0), tail[m][v]) });
+                    unroll!(v < NV, { acc[m][v] = s.max(s.splat(low), acc[m][v]) });
+                    unroll!(v < H, { tail[m][v] = h.max(h.splat(low), tail[m][v]) });
                 });
             }
-            if args.activation == Activation::Relu6 {
+            if high < f32::INFINITY {
                 unroll!(m < MR, {
-                    unroll!(v < NV, { acc[m][v] = s.min(s.splat(6.0), acc[m][v]) });
-                    unroll!(v < H, { tail[m][v] = h.min(h.splat(6.0), tail[m][v]) });
+                    unroll!(v < NV, { acc[m][v] = s.min(s.splat(high), acc[m][v]) });
+                    unroll!(v < H, { tail[m][v] = h.min(h.splat(high), tail[m][v]) });
                 });
             }
         }
