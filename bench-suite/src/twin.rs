@@ -138,16 +138,16 @@ fn node(graph: &Graph, weights: &Weights, index: usize, values: &[Planar]) -> Pl
     let src = input(0);
     let parameters = weights.of(index);
     let (w, bias) = (&parameters.weights, Some(parameters.bias.as_slice()));
-    let pool = Window { kernel: 3, stride: 2, padding: Padding::all(1) };
+    let pool = Window::new(3).stride(2).pad(1);
     match node.op {
         Op::Conv { oc, kernel, stride, groups, activation } => {
-            let window = Window { kernel, stride, padding: Padding::all(kernel / 2) };
+            let window = Window::new(kernel).stride(stride).pad(kernel / 2);
             let sum = if kernel == 1 {
                 reference::pointwise(src, groups, w, bias)
             } else if groups == oc && groups == src.shape.c {
                 reference::depthwise(src, window, w, bias)
             } else {
-                reference::convolution(src, window, w, bias)
+                reference::convolution(src, window, 1, w, bias)
             };
             let sum = if node.inputs.len() > 1 { reference::add(&sum, input(1)) } else { sum };
             reference::activate(&sum, activation)

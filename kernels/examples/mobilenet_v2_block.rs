@@ -124,13 +124,12 @@ fn main() -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kernels::Padding;
     use kernels::reference::{self, Planar, Window};
 
     /// The block as naive loops in `f64`.
     fn reference(src: &Planar, layers: &[ConvBn; 3], stride: usize, residual: bool) -> Planar {
         let [expand, depthwise, project] = layers;
-        let window = Window { kernel: 3, stride, padding: Padding::all(1) };
+        let window = Window::new(3).stride(stride).pad(1);
         let relu6 = |x: &Planar| reference::activate(x, Activation::Relu6);
         let x = reference::pointwise(src, 1, &expand.weights, None);
         let x = relu6(&reference::batch_norm(&x, &expand.batch_norm()));

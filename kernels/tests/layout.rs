@@ -4,30 +4,27 @@
 mod common;
 
 use common::*;
+use kernels::reference::Planar;
 use kernels::{ChannelOrder, Shape, Tensor, layout};
+use kernels_testing::blocked::{Frame, Framed, Order, frames};
+use kernels_testing::{Layout, Random};
 use proptest::prelude::*;
-
-/// The same image, interleaved.
-fn interleaved(planar: &[f32], shape: Shape) -> Vec<f32> {
-    let Shape { c, h, w } = shape;
-    (0..h * w * c).map(|i| planar[i % c * h * w + i / c]).collect()
-}
 
 fn check(shape: Shape, frame: Frame, seed: u64) {
     let rng = &mut Random::new(seed);
-    let planar = Data::Reals.many(shape.c * shape.pixels(), rng);
-    let nhwc = interleaved(&planar, shape);
+    let image = Data::Reals.image(shape, rng);
+    let (planar, nhwc) = (Layout::Nchw.of(&image), Layout::Nhwc.of(&image));
     let identity = ChannelOrder::identity(shape.c);
     let context = format!("{shape}, {frame:?}");
 
     // In: by `Framed`'s own formula.
     let mut dst = Framed::new(shape, frame);
     layout::from_nchw(&planar, dst.view_mut());
-    dst.assert_intact(format_args!("from_nchw: {context}"));
+    assert_eq!(dst.intact(), Ok(()), "from_nchw: {context}");
     assert_eq!(dst.read(&identity), planar, "from_nchw: {context}");
     let mut dst = Framed::new(shape, frame);
     layout::from_nhwc(&nhwc, dst.view_mut());
-    dst.assert_intact(format_args!("from_nhwc: {context}"));
+    assert_eq!(dst.intact(), Ok(()), "from_nhwc: {context}");
     assert_eq!(dst.read(&identity), planar, "from_nhwc: {context}");
 
     // Out, through orders of fewer, more and repeated channels.
@@ -38,7 +35,7 @@ fn check(shape: Shape, frame: Frame, seed: u64) {
         layout::to_nchw(dst.view(), &order, &mut found);
         assert_eq!(found, expected, "to_nchw: {context}, {order:?}");
         layout::to_nhwc(dst.view(), &order, &mut found);
-        let expected = interleaved(&expected, Shape { c: order.channels(), ..shape });
+        let expected = Layout::Nhwc.of(&Planar::new(Shape { c: order.channels(), ..shape }, &expected));
         assert_eq!(found, expected, "to_nhwc: {context}, {order:?}");
     }
 
@@ -50,10 +47,10 @@ fn check(shape: Shape, frame: Frame, seed: u64) {
 }
 
 proptest! {
-    #![proptest_config(cases(200))]
+    #![proptest_config(config(200))]
     #[test]
     fn there_and_back(
-        (c, h, w) in (any_channels(), 1..=12usize, 1..=12usize), frame in any_frame(), seed in any::<u64>(),
+        (c, h, w) in (CHANNELS, 1..=12usize, 1..=12usize), frame in frames(), seed in any::<u64>(),
     ) {
         check(Shape::new(c, h, w), frame, seed);
     }

@@ -9,6 +9,7 @@ use kernels::{
 };
 use kernels::{Head, MaxPool, Padding, Parallel, Pointwise, Serial, Shape, Tensor, View, ViewMut};
 use kernels::{activate, add, global_average, layout, softmax, upsample_nearest_2x};
+use kernels_testing::Random;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 

@@ -7,6 +7,7 @@
 use crate::activation::Activation;
 use crate::micro::unroll;
 use crate::simd::{ROUND, Simd};
+use core::ops::Range;
 
 /// What becomes of sums.
 #[derive(Clone, Copy)]
@@ -50,13 +51,10 @@ pub(crate) struct Lines {
 }
 
 impl Epilogue {
-    /// Nothing at all.
-    pub(crate) const NONE: Self =
-        Self { bounds: Bounds { low: f32::NEG_INFINITY, high: f32::INFINITY }, curve: None };
-
-    /// How many of `pixels` whole blocks a kernel should store before [`finish`](Self::finish) is called for them.
-    pub(crate) fn run(&self, pixels: usize) -> usize {
-        if self.curve.is_some() { pixels.min(64) } else { pixels }
+    /// Cuts pixels into runs, each to be stored by a kernel and then [`finish`](Self::finish)ed.
+    pub(crate) fn runs(&self, pixels: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
+        let most = if self.curve.is_some() { 64 } else { pixels.len().max(1) };
+        pixels.clone().step_by(most).map(move |start| start..pixels.end.min(start.saturating_add(most)))
     }
 
     /// Applies the curve, if there is one, to `pixels` whole blocks of sixteen floats that were just stored at `at`.

@@ -48,9 +48,8 @@ impl PixelStep {
 /// One panel of output channels over a run of pixels.
 ///
 /// Contract: for each `k < kc` and `pixel < pixels`, `src + offsets[k] + pixel * STEP` is readable; a row of the panel
-/// is `nv` registers and, where `half`, one of half the lanes; `weights` holds `kc` rows and `bias` one; `dst` (and
-/// `residual`, unless null) hold, for each register of the panel and each pixel, its lanes where `place` says; `nv` is
-/// at most the table's, and `nv` and `half` are one of the combinations of `run`.
+/// is the registers of the tile; `weights` holds `kc` rows and `bias` one; `dst` (and `residual`, unless null) hold, for
+/// each register of the panel and each pixel, its lanes where `place` says.
 pub(crate) struct Gemm {
     pub(crate) src: *const f32,
     pub(crate) offsets: *const u32,
@@ -66,8 +65,6 @@ pub(crate) struct Gemm {
     pub(crate) dst_block_stride: usize,
     /// The lane of that block at which it begins, a multiple of the lanes of a register.
     pub(crate) lane: usize,
-    pub(crate) nv: usize,
-    pub(crate) half: bool,
     /// Whether sums begin at `bias`, or at what `dst` holds.
     pub(crate) first: bool,
     /// Whether `residual` and `epilogue` apply.
@@ -101,34 +98,12 @@ fn place(m: usize, lane: usize, block_stride: usize) -> usize {
     m * 16 + lane / 16 * block_stride + lane % 16
 }
 
-/// `MR` is the height of a tile of up to `NV` registers; `MR3`, unless 0, that of one of three where `NV` is two.
+/// The product by tiles of `MR` pixels and `NV` registers, behind which `H` (none or one) of half the lanes may follow.
 ///
 /// # Safety
 /// The contract of [`Gemm`].
 #[inline(always)]
-pub(crate) unsafe fn run<S: Simd, const MR: usize, const NV: usize, const MR3: usize, const STEP: usize>(
-    s: S,
-    args: &Gemm,
-) {
-    let halves = const { <S::Half as Simd>::LANES < S::LANES };
-    // SAFETY: handed on.
-    unsafe {
-        match (args.nv, args.half) {
-            (0, true) if halves => panel::<S, MR, 0, 1, STEP>(s, args),
-            (1, false) => panel::<S, MR, 1, 0, STEP>(s, args),
-            (1, true) if halves => panel::<S, MR, 1, 1, STEP>(s, args),
-            (2, false) if NV >= 2 => panel::<S, MR, 2, 0, STEP>(s, args),
-            (2, true) if halves && NV >= 3 => panel::<S, MR, 2, 1, STEP>(s, args),
-            (3, false) if NV >= 3 => panel::<S, MR, 3, 0, STEP>(s, args),
-            (3, false) if MR3 > 0 => panel::<S, MR3, 3, 0, STEP>(s, args),
-            (4, false) if NV >= 4 => panel::<S, MR, 4, 0, STEP>(s, args),
-            _ => unreachable!("panels are at most the table's width"),
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn panel<S: Simd, const MR: usize, const NV: usize, const H: usize, const STEP: usize>(
+pub(crate) unsafe fn run<S: Simd, const MR: usize, const NV: usize, const H: usize, const STEP: usize>(
     s: S,
     args: &Gemm,
 ) {
@@ -192,7 +167,7 @@ unsafe fn panel<S: Simd, const MR: usize, const NV: usize, const H: usize, const
             && (pixel - bare >= RUN || pixel == args.pixels)
         {
             // SAFETY: these are registers that the last tiles have stored.
-            unsafe { (curve.apply)(&lines(args, curve.activation, bare..pixel)) };
+            unsafe { (curve.apply)(&lines(args, curve.activation, (NV, H), bare..pixel)) };
             bare = pixel;
         }
         tile_index += 1;
@@ -201,7 +176,7 @@ unsafe fn panel<S: Simd, const MR: usize, const NV: usize, const H: usize, const
 
 /// What tiles have stored for some pixels.
 #[inline(always)]
-fn lines(args: &Gemm, activation: Activation, pixels: Range<usize>) -> Lines {
+fn lines(args: &Gemm, activation: Activation, (nv, h): (usize, usize), pixels: Range<usize>) -> Lines {
     Lines {
         activation,
         at: args.dst.wrapping_add(pixels.start * 16),
@@ -209,8 +184,8 @@ fn lines(args: &Gemm, activation: Activation, pixels: Range<usize>) -> Lines {
         step: 16,
         block_stride: args.dst_block_stride,
         lane: args.lane,
-        nv: args.nv,
-        half: args.half,
+        nv,
+        half: h > 0,
     }
 }
 
@@ -272,16 +247,9 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const H: usize, const 
             }
             unroll!(m < MR, {
                 let x = x.add(m * STEP);
-                if NV < 2 {
-                    // A broadcast that has one use is an operand of its multiply-add and takes no instruction.
-                    unroll!(v < NV, { acc[m][v] = s.mul_add(s.splat(*x), w[v], acc[m][v]) });
-                    unroll!(v < H, { tail[m][v] = h.mul_add(s.splat_half(x), w_tail[v], tail[m][v]) });
-                } else {
-                    let x = s.splat(*x);
-                    let x = if H > 0 { s.opaque(x) } else { x };
-                    unroll!(v < NV, { acc[m][v] = s.mul_add(x, w[v], acc[m][v]) });
-                    unroll!(v < H, { tail[m][v] = h.mul_add(s.low(x), w_tail[v], tail[m][v]) });
-                }
+                let (x, x_tail) = if H > 0 { s.splat_pair(x) } else { (s.splat(*x), h.splat(*x)) };
+                unroll!(v < NV, { acc[m][v] = s.mul_add(x, w[v], acc[m][v]) });
+                unroll!(v < H, { tail[m][v] = h.mul_add(x_tail, w_tail[v], tail[m][v]) });
             });
         }
         if args.last {

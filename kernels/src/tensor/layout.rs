@@ -1,8 +1,10 @@
 //! Into the blocked layout and out of it.
 
 use crate::error::{Error, expect_len};
-use crate::order::ChannelOrder;
-use crate::view::{BLOCK, Shape, Tensor, View, ViewMut};
+use crate::tensor::order::ChannelOrder;
+use crate::tensor::owned::Tensor;
+use crate::tensor::shape::{BLOCK, Shape};
+use crate::tensor::view::{View, ViewMut};
 use alloc::{vec, vec::Vec};
 
 /// Reads a planar image (channel, row, column: PyTorch's NCHW of one image) into `dst`.
@@ -41,7 +43,7 @@ pub fn to_nhwc(src: View<'_>, order: &ChannelOrder, dst: &mut [f32]) {
 
 fn fill(src: &[f32], mut dst: ViewMut<'_>, channel: usize, pixel: usize) {
     let (shape, block_stride) = (dst.shape(), dst.block_stride());
-    assert!(src.len() == shape.c * shape.pixels(), "{} elements for a tensor of {shape}", src.len());
+    assert!(shape.elements() == src.len(), "{} elements for a tensor of {shape}", src.len());
     for block in 0..shape.blocks() {
         let channels = BLOCK.min(shape.c - block * BLOCK);
         let dst = &mut dst.data_mut()[block * block_stride..][..shape.pixels() * BLOCK];
@@ -56,7 +58,7 @@ fn fill(src: &[f32], mut dst: ViewMut<'_>, channel: usize, pixel: usize) {
 fn drain(src: View<'_>, order: &ChannelOrder, dst: &mut [f32], channel: usize, pixel: usize) {
     let shape = src.shape();
     assert!(
-        order.width() <= shape.c && dst.len() == order.channels() * shape.pixels(),
+        order.width() <= shape.c && Shape { c: order.channels(), ..shape }.elements() == dst.len(),
         "{} channels in {} slots of {shape} into {} elements",
         order.channels(),
         order.width(),
@@ -93,15 +95,15 @@ impl Tensor {
     }
 
     fn checked(src: &[f32], shape: Shape) -> Result<Self, Error> {
-        shape.checked_len()?;
-        expect_len("image", shape.c * shape.pixels(), src.len())?;
+        shape.try_len()?;
+        expect_len("image", shape.elements(), src.len())?;
         Ok(Self::zeros(shape))
     }
 
     /// As a planar image.
     pub fn to_nchw(&self) -> Vec<f32> {
         let shape = self.shape();
-        let mut dst = vec![0.0; shape.c * shape.pixels()];
+        let mut dst = vec![0.0; shape.elements()];
         to_nchw(self.view(), &ChannelOrder::identity(shape.c), &mut dst);
         dst
     }
