@@ -4,7 +4,7 @@
 use std::fmt;
 
 use kernels::reference::{self, Planar, Window};
-use kernels::{ChannelOrder, Padding, Serial};
+use kernels::{ChannelOrder, Serial};
 
 use crate::engine::Engine;
 use crate::graph::{Graph, Op};

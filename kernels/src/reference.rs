@@ -20,7 +20,7 @@ use crate::activation::Activation;
 use crate::fold::BatchNorm;
 use crate::tensor::order::ChannelOrder;
 use crate::tensor::shape::Shape;
-use crate::window::Padding;
+use crate::window::{Padding, Window};
 
 /// A planar image of `f64`.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,52 +61,6 @@ impl Planar {
     /// The numbers rounded to `f32`.
     pub fn to_f32(&self) -> Vec<f32> {
         self.data.iter().map(|&x| x as f32).collect()
-    }
-}
-
-/// What slides over an image: its size, its step, the distance of its taps, and the padding it may hang over. Each pair
-/// is that of the rows and that of the columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Rows and columns of the window.
-    pub kernel: [usize; 2],
-    /// Rows and columns from one window to the next.
-    pub stride: [usize; 2],
-    /// Rows and columns from one tap of a window to the next.
-    pub dilation: [usize; 2],
-    /// Rows and columns of nothing around the image.
-    pub padding: Padding,
-}
-
-impl Window {
-    /// `kernel` x `kernel` taps side by side, windows one pixel apart, no padding.
-    pub const fn new(kernel: usize) -> Self {
-        Self::rectangle(kernel, kernel)
-    }
-
-    /// As [`new`](Self::new), with so many rows and columns.
-    pub const fn rectangle(rows: usize, columns: usize) -> Self {
-        Self { kernel: [rows, columns], stride: [1; 2], dilation: [1; 2], padding: Padding::all(0) }
-    }
-
-    /// `stride` pixels from one window to the next, both ways.
-    pub const fn stride(self, stride: usize) -> Self {
-        Self { stride: [stride; 2], ..self }
-    }
-
-    /// `dilation` pixels from one tap to the next, both ways.
-    pub const fn dilation(self, dilation: usize) -> Self {
-        Self { dilation: [dilation; 2], ..self }
-    }
-
-    /// `pad` pixels of padding on every side.
-    pub const fn pad(self, pad: usize) -> Self {
-        Self { padding: Padding::all(pad), ..self }
-    }
-
-    /// Any padding.
-    pub const fn padding(self, padding: Padding) -> Self {
-        Self { padding, ..self }
     }
 }
 

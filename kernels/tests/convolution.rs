@@ -4,11 +4,10 @@
 mod common;
 
 use common::*;
-use kernels::reference::Window;
+use kernels::Window;
 use kernels::{Activation, Padding, Shape};
 use kernels_testing::operators::{Convolution, Stem};
 use kernels_testing::{Problem, convolution, stem};
-use proptest::prelude::*;
 
 const KERNELS: [usize; 4] = [1, 3, 5, 7];
 

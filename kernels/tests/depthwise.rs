@@ -4,11 +4,10 @@
 mod common;
 
 use common::*;
-use kernels::reference::Window;
+use kernels::Window;
 use kernels::{Activation, Padding, Shape};
 use kernels_testing::operators::Convolution;
 use kernels_testing::{Problem, depthwise};
-use proptest::prelude::*;
 
 proptest! {
     #![proptest_config(config(160))]

@@ -7,7 +7,6 @@ use common::*;
 use kernels::{Activation, ChannelOrder, Pointwise, Shape};
 use kernels_testing::operators::{Convolution, Head};
 use kernels_testing::{Problem, head};
-use proptest::prelude::*;
 
 proptest! {
     #![proptest_config(config(120))]
@@ -63,8 +62,8 @@ fn an_output_order_is_refused() {
     for slots in [[1, 0], [0, 3], [5, 9]] {
         let order = ChannelOrder::from_slots(slots.to_vec());
         let conv = Pointwise::builder(1, 2).output_order(&order).build(&[1.0, 2.0]).unwrap();
-        assert!(kernels::Head::new(conv, 1, &[1.0, 1.0], None).is_err(), "{slots:?}");
+        assert!(kernels::Head::builder(conv, 1).build(&[1.0, 1.0]).is_err(), "{slots:?}");
     }
     let conv = Pointwise::builder(1, 2).output_order(&ChannelOrder::identity(2)).build(&[1.0, 2.0]).unwrap();
-    assert!(kernels::Head::new(conv, 1, &[1.0, 1.0], None).is_ok());
+    assert!(kernels::Head::builder(conv, 1).build(&[1.0, 1.0]).is_ok());
 }

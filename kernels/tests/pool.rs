@@ -4,11 +4,10 @@
 mod common;
 
 use common::*;
-use kernels::reference::Window;
+use kernels::Window;
 use kernels::{Padding, Shape};
 use kernels_testing::operators::{AveragePool, GlobalAverage, MaxPool};
 use kernels_testing::{Operator, Problem, Problems, average_pool, global_average, max_pool};
-use proptest::prelude::*;
 
 const KERNELS: [usize; 3] = [2, 3, 5];
 

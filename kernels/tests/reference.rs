@@ -1,7 +1,8 @@
 //! The definitions themselves, by numbers worked out by hand and by TensorFlow's and PyTorch's documentation.
 #![cfg(feature = "std")]
 
-use kernels::reference::{self, Planar, Window};
+use kernels::Window;
+use kernels::reference::{self, Planar};
 use kernels::{BatchNorm, ChannelOrder, Padding, Shape};
 
 /// `rows` of a single channel.

@@ -6,7 +6,6 @@ mod common;
 use common::*;
 use kernels::{reference, softmax};
 use kernels_testing::Random;
-use proptest::prelude::*;
 
 /// Within 4 units of the last place, or twice the smallest number there is; and what the rounding of `x - max` makes of
 /// its exponential.

@@ -16,7 +16,8 @@ use crate::tensor::shape::{BLOCK, Shape};
 use crate::tensor::view::ViewMut;
 use crate::threads::share::{Target, each_once, part, threads};
 use crate::window::{Axis, Window};
-use alloc::{format, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
+use core::fmt;
 use core::ops::Range;
 
 /// Dense convolution with bias, folded batch normalisation and activation in its epilogue.
@@ -114,9 +115,7 @@ impl Convolution {
     /// Where `src` has not exactly the input channels, or the window does not fit into it.
     pub fn try_output_shape(&self, src: Shape) -> Result<Shape, Error> {
         src.try_len()?;
-        expect_fit(src.c == self.ic, || {
-            format!("convolution {} from {} channels: cannot run from {src}", self.window, self.ic)
-        })?;
+        expect_fit(src.c == self.ic, || self.misfit(format_args!("{src}")))?;
         let (h, w) = self.window.output(src.h, src.w)?;
         // Whether it comes in blocks or in planes.
         self.expect_offsets(src, BLOCK, src.reach(src.block_stride()))?;
@@ -133,8 +132,12 @@ impl Convolution {
     pub fn check(&self, src: Shape, dst: Shape) -> Result<(), Error> {
         let expected = self.try_output_shape(src)?;
         expect_fit(dst == expected, || {
-            format!("convolution {}: cannot run from {src} to {dst}, which should be {expected}", self.window)
+            self.misfit(format_args!("{src} to {dst}, which should be {expected}"))
         })
+    }
+
+    fn misfit(&self, from: fmt::Arguments<'_>) -> String {
+        format!("convolution {} from {} channels: cannot run from {from}", self.window, self.ic)
     }
 
     /// Checks the reach of the table of offsets. Taps on padding may lie outside the tensor; the table has an entry for them

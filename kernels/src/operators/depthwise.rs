@@ -13,7 +13,8 @@ use crate::tensor::shape::{BLOCK, Shape};
 use crate::tensor::view::{View, ViewMut};
 use crate::threads::share::{Target, grid};
 use crate::window::{Axis, Window};
-use alloc::{format, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
+use core::fmt;
 
 /// Depthwise convolution with bias, folded batch normalisation and activation in its epilogue.
 ///
@@ -144,20 +145,20 @@ impl Depthwise {
     pub fn check(&self, src: Shape, dst: Shape) -> Result<(), Error> {
         let (expected, _) = self.plan(src)?;
         let fits = dst.c >= expected.c && (dst.h, dst.w) == (expected.h, expected.w);
-        expect_fit(fits, || {
-            format!("depthwise {}: cannot run from {src} to {dst}, which should be {expected}", self.window)
-        })
+        expect_fit(fits, || self.misfit(format_args!("{src} to {dst}, which should be {expected}")))
     }
 
     fn plan(&self, src: Shape) -> Result<(Shape, [Axis; 2]), Error> {
         src.try_len()?;
-        expect_fit(src.c >= self.src_slots, || {
-            format!("depthwise {} of {} slots: cannot run from {src}", self.window, self.src_slots)
-        })?;
+        expect_fit(src.c >= self.src_slots, || self.misfit(format_args!("{src}")))?;
         let [rows, columns] = self.window.axes(src.h, src.w)?;
         let shape = Shape::new(self.output_order.width(), rows.len, columns.len);
         shape.try_len()?;
         Ok((shape, [rows, columns]))
+    }
+
+    fn misfit(&self, from: fmt::Arguments<'_>) -> String {
+        format!("depthwise {} of {} slots: cannot run from {from}", self.window, self.src_slots)
     }
 
     fn compute(call: Call<'_, Self>, src: View<'_>, mut dst: ViewMut<'_>) -> Result<(), Error> {

@@ -3,7 +3,8 @@
 use crate::data::Data;
 use crate::fault::Fault;
 use crate::problem::{Operator, Problem};
-use kernels::reference::{self, Window};
+use kernels::Window;
+use kernels::reference;
 use kernels::{Activation, Padding, Shape};
 use proptest::prelude::*;
 use proptest::strategy::{NewTree, ValueTree};

@@ -3,14 +3,14 @@
 
 mod operators;
 
-use kernels::reference::Window;
+use kernels::Window;
 use kernels::{Activation, ChannelOrder, Isa, Padding, Parallel, Serial, Shape, Tensor, View, ViewMut};
 use kernels_testing::blocked::{Frame, Framed, frames, orders, unique_orders};
 use kernels_testing::{Guarded, Layout, Operator, Problem, Problems, Random, assert_same_bits, fit};
-use proptest::prelude::*;
 use std::fmt::Arguments;
 
-pub(crate) use kernels_testing::{self as testing, Data, Pad, config};
+pub(crate) use kernels_testing::proptest::prelude::*;
+pub(crate) use kernels_testing::{Data, Pad, config};
 pub(crate) use operators::*;
 
 /// Every channel count that the deterministic loops go through.

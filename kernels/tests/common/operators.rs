@@ -2,9 +2,9 @@
 
 use super::*;
 use kernels::{
-    Affine, AveragePool, Convolution, Depthwise, Head, Linear, Materialize, MaxPool, Pointwise,
-    activate_with, add_with, global_average, layout, upsample_nearest_2x,
+    Activate, Add, Affine, AveragePool, Convolution, Depthwise, GlobalAverage, Head, Image, Linear,
 };
+use kernels::{Materialize, MaxPool, Pointwise, Stem, Upsample, layout};
 use kernels_testing::operators as op;
 
 /// A builder told everything that a problem has besides the weights.
@@ -21,12 +21,6 @@ macro_rules! configured {
     }};
 }
 
-/// The one kernel and stride of a square window.
-fn square(window: Window) -> (usize, usize) {
-    assert!(window.kernel[0] == window.kernel[1] && window.stride[0] == window.stride[1], "{window:?}");
-    (window.kernel[0], window.stride[0])
-}
-
 fn pointwise_builder<'a>(
     conv: &op::Convolution,
     parameters: &'a op::ConvolutionParameters,
@@ -36,9 +30,7 @@ fn pointwise_builder<'a>(
 }
 
 fn convolution(conv: &op::Convolution, parameters: &op::ConvolutionParameters, isa: Isa) -> Convolution {
-    let (kernel, stride) = square(conv.window);
-    configured!(Convolution::builder(conv.src.c, conv.oc, kernel, stride), conv, parameters, isa)
-        .padding(conv.window.padding)
+    configured!(Convolution::builder(conv.src.c, conv.oc, conv.window), conv, parameters, isa)
         .build(&parameters.weights)
         .unwrap()
 }
@@ -60,26 +52,28 @@ pub(crate) fn check_pointwise(p: &Problem<op::Convolution>, how: &How) {
         let op = builder.build(p.weights()).unwrap();
         assert_eq!((op.ic(), op.oc()), (p.ic(), p.oc()));
         check_runs((p, how), (shape, &output), format_args!("pointwise, {isa}"), &|parallel, dst| {
-            op.run_with(parallel, src.view(), residual.as_ref().map(Framed::view), dst);
+            match &residual {
+                Some(residual) => op.on(parallel).residual(residual.view()).run(src.view(), dst),
+                None => op.on(parallel).run(src.view(), dst),
+            }
         });
     }
 }
 
 pub(crate) fn check_depthwise(p: &Problem<op::Convolution>, how: &How) {
-    let (kernel, stride) = square(p.op().window);
     let src = how.src(p);
     for isa in isas() {
-        let builder = Depthwise::builder(p.ic(), kernel, stride);
-        let mut builder = configured!(builder, p.op(), p.parameters(), isa).padding(p.op().window.padding);
+        let builder = Depthwise::builder(p.ic(), p.op().window);
+        let mut builder = configured!(builder, p.op(), p.parameters(), isa);
         if let Some(order) = &how.input {
             builder = builder.input_order(order);
         }
         let op = builder.build(p.weights()).unwrap();
-        let (order, shape) = (op.output_order(), op.output_shape(p.h(), p.w()));
+        let (order, shape) = (op.output_order(), op.output_shape(how.src(p).view().shape()));
         assert_eq!(shape, Shape { c: order.width(), ..p.dst_shape() }, "{isa}: {p:?}");
         let shape = Shape { c: shape.c + how.spare[1], ..shape };
         check_runs((p, how), (shape, order), format_args!("depthwise, {isa}"), &|parallel, dst| {
-            op.run_with(parallel, src.view(), dst);
+            op.on(parallel).run(src.view(), dst);
         });
     }
 }
@@ -89,12 +83,12 @@ pub(crate) fn check_convolution(p: &Problem<op::Convolution>, how: &How) {
     let order = &ChannelOrder::identity(p.oc());
     for isa in isas() {
         let op = convolution(p.op(), p.parameters(), isa);
-        assert_eq!(op.output_shape(p.h(), p.w()), shape, "{isa}: {p:?}");
+        assert_eq!(op.output_shape(p.src_shape()), shape, "{isa}: {p:?}");
         check_runs((p, how), (shape, order), format_args!("convolution, {isa}"), &|parallel, dst| {
-            op.run_with(parallel, blocked.view(), dst);
+            op.on(parallel).run(blocked.view(), dst);
         });
         check_runs((p, how), (shape, order), format_args!("planar convolution, {isa}"), &|parallel, dst| {
-            op.run_planar_with(parallel, &planar, p.h(), p.w(), dst);
+            op.on(parallel).run(Image::planar(&planar, p.src_shape()).unwrap(), dst);
         });
     }
 }
@@ -103,11 +97,11 @@ pub(crate) fn check_stem(p: &Problem<op::Stem>, how: &How) {
     let (planar, order) = (p.src_nchw(), &ChannelOrder::identity(p.op().conv.oc));
     for isa in isas() {
         let op = convolution(&p.op().conv, p.parameters(), isa);
-        let (kernel, stride) = square(p.op().pool);
-        let pool = MaxPool::new(kernel, stride, p.op().pool.padding, isa).unwrap();
+        let pool = MaxPool::builder(p.op().pool).isa(isa).build().unwrap();
+        let op = Stem::builder(op, pool).build().unwrap();
         check_runs((p, how), (p.dst_shape(), order), format_args!("stem, {isa}"), &|parallel, dst| {
-            let mut scratch = Guarded::new(op.pooled_scratch(parallel, p.h(), p.w()), 5);
-            op.run_planar_pooled(parallel, &planar, p.h(), p.w(), &pool, &mut scratch, dst);
+            let mut scratch = Guarded::new(op.on(parallel).scratch(p.src_shape()), 5);
+            op.on(parallel).run(Image::planar(&planar, p.src_shape()).unwrap(), &mut scratch, dst);
             scratch.intact().unwrap_or_else(|fault| panic!("scratch, {isa}: {fault}\nof {p:?}"));
         });
     }
@@ -116,10 +110,11 @@ pub(crate) fn check_stem(p: &Problem<op::Stem>, how: &How) {
 pub(crate) fn check_linear(p: &Problem<op::Convolution>, how: &How) {
     let src = p.src_nchw();
     for isa in isas() {
-        let op = Linear::new(p.ic(), p.oc(), p.weights(), p.bias(), p.activation(), isa).unwrap();
+        let op = configured!(Linear::builder(p.ic(), p.oc()), p.op(), p.parameters(), isa);
+        let op = op.build(p.weights()).unwrap();
         assert_eq!((op.ic(), op.oc()), (p.ic(), p.oc()));
         check_flat((p, how), format_args!("linear, {isa}"), &|parallel, dst| {
-            op.run_with(parallel, &src, dst)
+            op.on(parallel).run(&src, dst);
         });
     }
 }
@@ -132,11 +127,13 @@ pub(crate) fn check_head(p: &Problem<op::Head>, how: &How) {
             builder = builder.input_order(order);
         }
         let op = builder.build(p.conv_weights()).unwrap();
-        let op = Head::new(op, classes, p.weights(), p.bias()).unwrap();
+        let builder = Head::builder(op, classes);
+        let builder = p.bias().into_iter().fold(builder, |builder, bias| builder.bias(bias));
+        let op = builder.build(p.weights()).unwrap();
         assert_eq!((op.conv().ic(), op.conv().oc(), op.classes()), (conv.src.c, conv.oc, classes));
         check_flat((p, how), format_args!("head, {isa}"), &|parallel, dst| {
-            let mut scratch = Guarded::new(op.scratch(p.h(), p.w()), 1);
-            op.run_with(parallel, src.view(), &mut scratch, dst);
+            let mut scratch = Guarded::new(op.scratch(src.view().shape()), 1);
+            op.on(parallel).run(src.view(), &mut scratch, dst);
             scratch.intact().unwrap_or_else(|fault| panic!("scratch, {isa}: {fault}\nof {p:?}"));
         });
     }
@@ -145,14 +142,15 @@ pub(crate) fn check_head(p: &Problem<op::Head>, how: &How) {
 pub(crate) fn check_affine(p: &Problem<op::Affine>, how: &How) {
     let (src, planar, order) = (how.src(p), p.src_nchw(), &ChannelOrder::identity(p.dst_shape().c));
     for isa in isas() {
-        let op = Affine::new(p.scale(), p.shift(), p.activation(), isa).unwrap();
+        let builder = Affine::builder(p.scale().len()).activation(p.activation()).isa(isa);
+        let op = builder.build(p.scale(), p.shift()).unwrap();
         let dst = (p.dst_shape(), order);
         check_runs((p, how), dst, format_args!("affine, {isa}"), &|parallel, dst| {
-            op.run_with(parallel, src.view(), dst);
+            op.on(parallel).run(src.view(), dst);
         });
         check_runs((p, how), dst, format_args!("affine in place, {isa}"), &|parallel, mut dst| {
             layout::from_nchw(&planar, dst.reborrow());
-            op.run_in_place_with(parallel, dst);
+            op.on(parallel).run_in_place(dst);
         });
     }
 }
@@ -161,51 +159,51 @@ pub(crate) fn check_add(p: &Problem<op::Add>, how: &How) {
     let (a, b) = (how.src(p), Framed::holding(p.parameters(), how.frames[0]));
     let order = &ChannelOrder::identity(p.dst_shape().c);
     for isa in isas() {
+        let op = Add::builder().activation(p.activation()).isa(isa).build().unwrap();
         check_runs((p, how), (p.dst_shape(), order), format_args!("add, {isa}"), &|parallel, dst| {
-            add_with(parallel, isa, a.view(), b.view(), p.activation(), dst);
+            op.on(parallel).run(a.view(), b.view(), dst);
         });
     }
 }
 
 pub(crate) fn check_activate(p: &Problem<op::Activate>, how: &How) {
-    let (planar, order) = (p.src_nchw(), &ChannelOrder::identity(p.dst_shape().c));
+    let (src, planar, order) = (how.src(p), p.src_nchw(), &ChannelOrder::identity(p.dst_shape().c));
     for isa in isas() {
-        check_runs(
-            (p, how),
-            (p.dst_shape(), order),
-            format_args!("activate, {isa}"),
-            &|parallel, mut dst| {
-                layout::from_nchw(&planar, dst.reborrow());
-                activate_with(parallel, isa, p.activation(), dst);
-            },
-        );
+        let op = Activate::builder(p.activation()).isa(isa).build().unwrap();
+        let dst = (p.dst_shape(), order);
+        check_runs((p, how), dst, format_args!("activate, {isa}"), &|parallel, dst| {
+            op.on(parallel).run(src.view(), dst);
+        });
+        check_runs((p, how), dst, format_args!("activate in place, {isa}"), &|parallel, mut dst| {
+            layout::from_nchw(&planar, dst.reborrow());
+            op.on(parallel).run_in_place(dst);
+        });
     }
 }
 
 pub(crate) fn check_max_pool(p: &Problem<op::MaxPool>, how: &How) {
-    let (src, order, (kernel, stride)) =
-        (how.src(p), &ChannelOrder::identity(p.dst_shape().c), square(p.op().window));
+    let (src, order) = (how.src(p), &ChannelOrder::identity(p.dst_shape().c));
     for isa in isas() {
-        let op = MaxPool::new(kernel, stride, p.op().window.padding, isa).unwrap();
+        let op = MaxPool::builder(p.op().window).isa(isa).build().unwrap();
         assert_eq!(op.output_shape(p.src_shape()), p.dst_shape(), "{isa}: {p:?}");
         check_runs((p, how), (p.dst_shape(), order), format_args!("max pool, {isa}"), &|parallel, dst| {
-            op.run_with(parallel, src.view(), dst);
+            op.on(parallel).run(src.view(), dst);
         });
     }
 }
 
 pub(crate) fn check_average_pool(p: &Problem<op::AveragePool>, how: &How) {
-    let (src, order, (kernel, stride)) =
-        (how.src(p), &ChannelOrder::identity(p.dst_shape().c), square(p.op().window));
+    let (src, order) = (how.src(p), &ChannelOrder::identity(p.dst_shape().c));
     for isa in isas() {
-        let op = AveragePool::new(kernel, stride, p.op().window.padding, p.op().count_pad, isa).unwrap();
+        let builder = AveragePool::builder(p.op().window).count_include_pad(p.op().count_pad);
+        let op = builder.isa(isa).build().unwrap();
         assert_eq!(op.output_shape(p.src_shape()), p.dst_shape(), "{isa}: {p:?}");
         check_runs(
             (p, how),
             (p.dst_shape(), order),
             format_args!("average pool, {isa}"),
             &|parallel, dst| {
-                op.run_with(parallel, src.view(), dst);
+                op.on(parallel).run(src.view(), dst);
             },
         );
     }
@@ -214,8 +212,9 @@ pub(crate) fn check_average_pool(p: &Problem<op::AveragePool>, how: &How) {
 pub(crate) fn check_global_average(p: &Problem<op::GlobalAverage>, how: &How) {
     let src = how.src(p);
     for isa in isas() {
-        check_flat((p, how), format_args!("global average, {isa}"), &|_, dst| {
-            global_average(isa, src.view(), dst);
+        let op = GlobalAverage::builder().isa(isa).build().unwrap();
+        check_flat((p, how), format_args!("global average, {isa}"), &|parallel, dst| {
+            op.on(parallel).run(src.view(), dst);
         });
     }
 }
@@ -224,16 +223,17 @@ pub(crate) fn check_shuffle(p: &Problem<op::Shuffle>, how: &How) {
     let (src, order) = (how.src(p), &ChannelOrder::identity(p.dst_shape().c));
     let shuffled = how.read(p).shuffle(p.groups()).unwrap();
     for isa in isas() {
-        let op = Materialize::new(&shuffled, isa).unwrap();
+        let op = Materialize::builder(&shuffled).isa(isa).build().unwrap();
         check_runs((p, how), (p.dst_shape(), order), format_args!("materialize, {isa}"), &|parallel, dst| {
-            op.run_with(parallel, src.view(), dst);
+            op.on(parallel).run(src.view(), dst);
         });
     }
 }
 
 pub(crate) fn check_upsample(p: &Problem<op::Upsample2x>, how: &How) {
     let (src, order) = (how.src(p), &ChannelOrder::identity(p.dst_shape().c));
-    check_runs((p, how), (p.dst_shape(), order), format_args!("upsample"), &|_, dst| {
-        upsample_nearest_2x(src.view(), dst);
+    let op = Upsample::builder().build().unwrap();
+    check_runs((p, how), (p.dst_shape(), order), format_args!("upsample"), &|parallel, dst| {
+        op.on(parallel).run(src.view(), dst);
     });
 }

@@ -5,7 +5,8 @@ use crate::expected::{Expected, Layout, absolute, error_bound, positive};
 use crate::guard::Guarded;
 use crate::problem::{Operator, Problem};
 use crate::problems::{Limits, Pad, Problems, choose, fit};
-use kernels::reference::{self, Planar, Window};
+use kernels::Window;
+use kernels::reference::{self, Planar};
 use kernels::{Activation, BatchNorm, Shape};
 use proptest::prelude::*;
 

@@ -5,7 +5,8 @@ use crate::expected::{Expected, absolute, error_bound};
 use crate::problem::{Operator, Problem};
 use crate::problems::{Limits, Pad, Problems, choose, fit};
 use kernels::Shape;
-use kernels::reference::{self, Planar, Window};
+use kernels::Window;
+use kernels::reference::{self, Planar};
 use proptest::prelude::*;
 
 /// The greatest pixel of each window.

@@ -5,7 +5,8 @@ use crate::data::{Data, Random};
 use crate::expected::Expected;
 use crate::problem::Operator;
 use crate::problems::{Limits, Pad, Problems, fit};
-use kernels::reference::{self, Planar, Window};
+use kernels::Window;
+use kernels::reference::{self, Planar};
 use kernels::{Activation, Padding, Shape};
 use proptest::prelude::*;
 
