@@ -153,6 +153,8 @@ pub(crate) struct Product<'a> {
     /// What offsets count from for the first pixel; it may lie outside the source where no tap that is used does.
     pub(crate) src: *const f32,
     pub(crate) step: PixelStep,
+    pub(crate) src_step: usize,
+    pub(crate) dst_step: usize,
     pub(crate) pixels: usize,
     /// The first pixel of block 0.
     pub(crate) dst: *mut f32,
@@ -227,6 +229,8 @@ impl Packed {
                 dst: product.dst.wrapping_add(block * product.dst_block_stride),
                 dst_block_stride: product.dst_block_stride,
                 lane: panel.slot % BLOCK,
+                src_step: product.src_step,
+                dst_step: product.dst_step,
                 first: product.first,
                 last: product.last,
                 epilogue: self.kernels.epilogue(product.activation),
@@ -272,6 +276,8 @@ impl Packed {
                     offsets: &SIDE_BY_SIDE[..end - start],
                     src: src[start - k.start..].as_ptr(),
                     step: PixelStep::Blocked,
+                    src_step: BLOCK,
+                    dst_step: BLOCK,
                     pixels: 1,
                     dst: dst.as_mut_ptr().wrapping_sub(slot / BLOCK * BLOCK),
                     dst_block_stride: BLOCK,

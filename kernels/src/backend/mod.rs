@@ -116,6 +116,9 @@ macro_rules! kernels {
         wrap_gemm!(gemm_blocked_2, 32);
         wrap_gemm!(gemm_planar, 1);
         wrap_gemm!(gemm_planar_2, 2);
+        wrap_gemm!(gemm_blocked_4, 64);
+        wrap_gemm!(gemm_planar_4, 4);
+        wrap_gemm!(gemm_any, 0);
         wrap!(depthwise(args: &depthwise::Depthwise) = depthwise::run::<$simd>);
         wrap!(max_pool(args: &pool::Pool) = pool::max::<$simd>);
         wrap!(max_row(args: &pool::MaxRow) = pool::max_row::<$simd>);
@@ -144,6 +147,9 @@ macro_rules! kernels {
                     gemm_blocked_2::<MR, NV, H>,
                     gemm_planar::<MR, NV, H>,
                     gemm_planar_2::<MR, NV, H>,
+                    gemm_blocked_4::<MR, NV, H>,
+                    gemm_planar_4::<MR, NV, H>,
+                    gemm_any::<MR, NV, H>,
                 ],
             }
         }
