@@ -192,6 +192,19 @@ impl Packed {
         Upcoming { at: self.rows(&panels[0]).as_ptr(), lines: len / BLOCK }
     }
 
+    /// The lines that hold some inputs of a panel.
+    pub(crate) fn upcoming_part(&self, panel: usize, k: Range<usize>) -> Upcoming {
+        let nr = self.lanes(panel);
+        let first = usize::from(self.bias) + k.start - self.panels[panel].k.start;
+        let part = &self.rows(&self.panels[panel])[first * nr..][..k.len() * nr];
+        Upcoming { at: part.as_ptr(), lines: part.len() / BLOCK }
+    }
+
+    /// Whether the weights are so many that they will not have stayed in the second-level cache since the last run.
+    pub(crate) fn is_large(&self) -> bool {
+        self.data.as_slice().len() > 1 << 17
+    }
+
     /// The sums of one panel, for a run of pixels.
     ///
     /// # Safety

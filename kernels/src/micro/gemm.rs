@@ -50,16 +50,16 @@ pub(crate) enum PixelStep {
 impl PixelStep {
     pub(crate) const COUNT: usize = 7;
 
-    /// The constant for pixels `step` apart, if there is one. Of these, only `Blocked` has tiles of every height, which a run
-    /// needs unless it begins with the bias or fills its tiles: see [`run`].
-    pub(crate) fn of(step: usize, any_height: bool) -> Self {
+    /// The constant for pixels `step` apart, if there is one. Of these, only `Blocked` has tiles of every height; the others
+    /// are used where `fills`: where full tiles do (nearly) no pixel twice, and none whose sums were begun elsewhere.
+    pub(crate) fn of(step: usize, fills: bool) -> Self {
         match step {
             16 => Self::Blocked,
-            32 if any_height => Self::Blocked2,
-            1 if any_height => Self::Planar,
-            2 if any_height => Self::Planar2,
-            64 if any_height => Self::Blocked4,
-            4 if any_height => Self::Planar4,
+            32 if fills => Self::Blocked2,
+            1 if fills => Self::Planar,
+            2 if fills => Self::Planar2,
+            64 if fills => Self::Blocked4,
+            4 if fills => Self::Planar4,
             _ => Self::Any,
         }
     }
@@ -98,7 +98,7 @@ pub(crate) struct Gemm {
 }
 
 /// Lines that will be read soon; never dereferenced.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Upcoming {
     pub(crate) at: *const f32,
     pub(crate) lines: usize,
@@ -106,6 +106,13 @@ pub(crate) struct Upcoming {
 
 impl Upcoming {
     pub(crate) const NOTHING: Self = Self { at: core::ptr::null(), lines: 0 };
+
+    /// The first `lines` of them, which are no longer among these.
+    pub(crate) fn take(&mut self, lines: usize) -> Self {
+        let taken = Self { at: self.at, lines: lines.min(self.lines) };
+        *self = Self { at: self.at.wrapping_add(16 * taken.lines), lines: self.lines - taken.lines };
+        taken
+    }
 }
 
 /// Lines fetched per k at most: a k takes some twenty cycles, in which three lines can come from the third-level cache.

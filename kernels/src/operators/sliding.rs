@@ -161,6 +161,15 @@ impl<'a> Job<'a> {
                 let part = start..inputs.end.min(start + KC);
                 self.fill(panels.start, part.clone());
                 for panel in panels.clone() {
+                    // What will be read next: of the next panel, or of the first one the next part.
+                    let mut upcoming = match filters.packed.is_large() {
+                        true if panel + 1 < panels.end => filters.packed.upcoming_part(panel + 1, part.clone()),
+                        true => {
+                            let next = part.end..inputs.end.min(part.end + KC);
+                            filters.packed.upcoming_part(panels.start, next)
+                        }
+                        false => Upcoming::NOTHING,
+                    };
                     let mut ys = rows.start..rows.start;
                     while ys.end < rows.end {
                         let (alike, kh) = down.alike(ys.end..rows.end);
@@ -179,6 +188,7 @@ impl<'a> Job<'a> {
                                     [ys.clone(), xs.clone()],
                                     [kh.clone(), kw],
                                     to.add(below + beside),
+                                    &mut upcoming,
                                 );
                             }
                         }
@@ -200,6 +210,7 @@ impl<'a> Job<'a> {
         [ys, xs]: [Range<usize>; 2],
         [kh, kw]: [Range<usize>; 2],
         to: To,
+        upcoming: &mut Upcoming,
     ) {
         let Map { src, sides: [down, along], dst_steps, .. } = self.map;
         let (pixel, w) = (src.pixel(), along.len);
@@ -238,11 +249,14 @@ impl<'a> Job<'a> {
                 }
                 let (begins, ends) = (i == 0 && k.start == whole.start, i + 1 == pieces && k.end == whole.end);
                 let (src_step, dst_step) = (steps[1 - across], dst_steps[1 - across]);
+                // Pixels that the last of the full tiles would do a second time.
+                let again = pixels.next_multiple_of(mr) - pixels;
                 let step = match pixels {
                     1 => PixelStep::Blocked,
                     _ if dst_step != BLOCK => PixelStep::Any,
-                    _ => PixelStep::of(src_step, begins || pixels.is_multiple_of(mr)),
+                    _ => PixelStep::of(src_step, again == 0 || begins && pixels > 12 * again),
                 };
+                let prefetch = upcoming.take(pixels.div_ceil(mr) * k.len());
                 // SAFETY: every k names a tap inside the image for all pixels of the run, and a slot that the source has; the
                 // caller answers for the destination.
                 unsafe {
@@ -262,7 +276,7 @@ impl<'a> Job<'a> {
                         first: begins,
                         last: ends,
                         activation: self.activation,
-                        prefetch: [Upcoming::NOTHING; 2],
+                        prefetch: [prefetch, Upcoming::NOTHING],
                     });
                 }
             }
