@@ -63,16 +63,16 @@ pub(crate) const ROUND: f32 = 12_582_912.0;
 /// Registers as rows of quads (four neighbouring floats), of which quads from several places are put together: what turns
 /// planes of pixels into lines of channels and back.
 pub(crate) trait Quads: Simd {
-    /// Quad `i` from `src[i]`, for the first `LANES / 4` of them.
+    /// Quad `i` from `src + i * stride`.
     ///
     /// # Safety
     /// Four floats readable at each.
-    unsafe fn gather(self, src: &[*const f32]) -> Self::F32;
-    /// Quad `i` to `dst[i]`, for the first `LANES / 4` of them; not where that is null.
+    unsafe fn gather(self, src: *const f32, stride: usize) -> Self::F32;
+    /// Quad `i` to `dst + i * stride`.
     ///
     /// # Safety
-    /// Four floats writable at each that is not null.
-    unsafe fn scatter(self, v: Self::F32, dst: &[*mut f32]);
+    /// Four floats writable at each.
+    unsafe fn scatter(self, v: Self::F32, dst: *mut f32, stride: usize);
     /// In each quad, float `j` of register `i` becomes float `i` of register `j`.
     fn transpose(self, rows: [Self::F32; 4]) -> [Self::F32; 4];
 }

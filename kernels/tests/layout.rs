@@ -61,3 +61,29 @@ fn every_channel_count() {
         check(Shape::new(c, 1 + c % 3, 3), Frame::WIDE, c as u64);
     }
 }
+
+/// Maps longer than what is converted at a time, and planes that begin alike in the first-level cache.
+#[test]
+fn large_maps() {
+    for (c, h, w) in [(3, 17, 31), (16, 16, 32), (40, 32, 32), (33, 9, 29)] {
+        check(Shape::new(c, h, w), Frame::WIDE, 3);
+    }
+}
+
+/// The conversions compute with what the environment chooses, so each choice takes a process of its own.
+#[test]
+#[cfg(not(target_family = "wasm"))]
+fn on_every_instruction_set() {
+    if std::env::var_os("KERNELS_LAYOUT_CHILD").is_some() {
+        return;
+    }
+    let runner = std::env::var("KERNELS_TEST_RUNNER").unwrap_or_default();
+    let mut words = runner.split_whitespace().map(std::ffi::OsString::from).collect::<Vec<_>>();
+    words.push(std::env::current_exe().unwrap().into());
+    for isa in kernels::Isa::available() {
+        let mut command = std::process::Command::new(&words[0]);
+        command.args(&words[1..]).env("KERNELS_LAYOUT_CHILD", "1").env("KERNELS_ISA", isa.name());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{isa}: {}", String::from_utf8_lossy(&output.stdout));
+    }
+}

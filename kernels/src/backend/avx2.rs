@@ -91,20 +91,19 @@ impl Simd for Avx2 {
 
 impl Quads for Avx2 {
     #[inline(always)]
-    unsafe fn gather(self, src: &[*const f32]) -> __m256 {
-        // SAFETY: as the token's, and the caller's for the pointers.
-        unsafe { _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(src[0])), _mm_loadu_ps(src[1]), 1) }
-    }
-    #[inline(always)]
-    unsafe fn scatter(self, v: __m256, dst: &[*mut f32]) {
+    unsafe fn gather(self, src: *const f32, stride: usize) -> __m256 {
         // SAFETY: as the token's, and the caller's for the pointers.
         unsafe {
-            if !dst[0].is_null() {
-                _mm_storeu_ps(dst[0], _mm256_castps256_ps128(v));
-            }
-            if !dst[1].is_null() {
-                _mm_storeu_ps(dst[1], _mm256_extractf128_ps(v, 1));
-            }
+            let v = _mm256_castps128_ps256(_mm_loadu_ps(src));
+            _mm256_insertf128_ps(v, _mm_loadu_ps(src.add(stride)), 1)
+        }
+    }
+    #[inline(always)]
+    unsafe fn scatter(self, v: __m256, dst: *mut f32, stride: usize) {
+        // SAFETY: as the token's, and the caller's for the pointers.
+        unsafe {
+            _mm_storeu_ps(dst, _mm256_castps256_ps128(v));
+            _mm_storeu_ps(dst.add(stride), _mm256_extractf128_ps(v, 1));
         }
     }
     #[inline(always)]

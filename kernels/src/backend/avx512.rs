@@ -116,31 +116,25 @@ impl Simd for Avx512 {
 
 impl Quads for Avx512 {
     #[inline(always)]
-    unsafe fn gather(self, src: &[*const f32]) -> __m512 {
+    unsafe fn gather(self, src: *const f32, stride: usize) -> __m512 {
         // SAFETY: as the token's, and the caller's for the pointers.
         unsafe {
-            let v = _mm512_castps128_ps512(_mm_loadu_ps(src[0]));
-            let v = _mm512_insertf32x4(v, _mm_loadu_ps(src[1]), 1);
-            let v = _mm512_insertf32x4(v, _mm_loadu_ps(src[2]), 2);
-            _mm512_insertf32x4(v, _mm_loadu_ps(src[3]), 3)
+            let v = _mm512_castps128_ps512(_mm_loadu_ps(src));
+            let v = _mm512_insertf32x4(v, _mm_loadu_ps(src.add(stride)), 1);
+            let v = _mm512_insertf32x4(v, _mm_loadu_ps(src.add(2 * stride)), 2);
+            _mm512_insertf32x4(v, _mm_loadu_ps(src.add(3 * stride)), 3)
         }
     }
     #[inline(always)]
-    unsafe fn scatter(self, v: __m512, dst: &[*mut f32]) {
+    unsafe fn scatter(self, v: __m512, dst: *mut f32, stride: usize) {
         // SAFETY: as the token's, and the caller's for the pointers.
         unsafe {
-            if !dst[0].is_null() {
-                _mm_storeu_ps(dst[0], _mm512_castps512_ps128(v));
-            }
-            if !dst[1].is_null() {
-                _mm_storeu_ps(dst[1], _mm512_extractf32x4_ps(v, 1));
-            }
-            if !dst[2].is_null() {
-                _mm_storeu_ps(dst[2], _mm512_extractf32x4_ps(v, 2));
-            }
-            if !dst[3].is_null() {
-                _mm_storeu_ps(dst[3], _mm512_extractf32x4_ps(v, 3));
-            }
+            // Otherwise LLVM would take quarters out before they are shuffled, and shuffle each.
+            let v = opaque(v);
+            _mm_storeu_ps(dst, _mm512_castps512_ps128(v));
+            _mm_storeu_ps(dst.add(stride), _mm512_extractf32x4_ps(v, 1));
+            _mm_storeu_ps(dst.add(2 * stride), _mm512_extractf32x4_ps(v, 2));
+            _mm_storeu_ps(dst.add(3 * stride), _mm512_extractf32x4_ps(v, 3));
         }
     }
     #[inline(always)]

@@ -35,6 +35,7 @@ pub(crate) struct Kernels {
     pub(crate) curve: unsafe fn(&activation::Lines),
     pub(crate) from_planes: unsafe fn(&layout::FromPlanes),
     pub(crate) to_planes: unsafe fn(&layout::ToPlanes),
+    pub(crate) lines: unsafe fn(&layout::Lines),
     pub(crate) fma_burst: unsafe fn(usize) -> u64,
 }
 
@@ -131,6 +132,7 @@ macro_rules! kernels {
         wrap!(curve(args: &activation::Lines) = activation::run::<$simd>);
         wrap!(from_planes(args: &layout::FromPlanes) = layout::from_planes::<$simd>);
         wrap!(to_planes(args: &layout::ToPlanes) = layout::to_planes::<$simd>);
+        wrap!(lines(args: &layout::Lines) = layout::lines::<$simd>);
 
         $(#[target_feature(enable = $features)])?
         unsafe fn fma_burst(rounds: usize) -> u64 {
@@ -171,6 +173,7 @@ macro_rules! kernels {
             curve,
             from_planes,
             to_planes,
+            lines,
             fma_burst,
         };
     };

@@ -155,22 +155,20 @@ impl Simd for Portable {
 
 impl Quads for Portable {
     #[inline(always)]
-    unsafe fn gather(self, src: &[*const f32]) -> Vector {
+    unsafe fn gather(self, src: *const f32, stride: usize) -> Vector {
         let mut quads = [[0.0; 4]; QUADS];
-        for (quad, &src) in quads.iter_mut().zip(src) {
+        for (i, quad) in quads.iter_mut().enumerate() {
             // SAFETY: the caller vouches for four floats.
-            *quad = unsafe { src.cast::<[f32; 4]>().read() };
+            *quad = unsafe { src.add(i * stride).cast::<[f32; 4]>().read() };
         }
         bytemuck::cast(quads)
     }
     #[inline(always)]
-    unsafe fn scatter(self, v: Vector, dst: &[*mut f32]) {
+    unsafe fn scatter(self, v: Vector, dst: *mut f32, stride: usize) {
         let quads: [[f32; 4]; QUADS] = bytemuck::cast(v);
-        for (quad, &dst) in quads.iter().zip(dst) {
-            if !dst.is_null() {
-                // SAFETY: as in `gather`.
-                unsafe { dst.cast::<[f32; 4]>().write(*quad) };
-            }
+        for (i, quad) in quads.iter().enumerate() {
+            // SAFETY: as in `gather`.
+            unsafe { dst.add(i * stride).cast::<[f32; 4]>().write(*quad) };
         }
     }
     #[inline(always)]
