@@ -86,7 +86,7 @@ fn every_size() {
 }
 
 #[test]
-fn paddings_of_all_sides() {
+fn every_padding_on_all_sides() {
     for (src, window) in KERNELS.into_iter().flat_map(|kernel| every_padding(2, kernel)) {
         check(&Problem::new(Convolution::new(src, 3, window), Data::Integers, 1));
     }

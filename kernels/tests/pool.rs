@@ -57,7 +57,7 @@ fn every_channel_count() {
 }
 
 #[test]
-fn paddings_of_all_sides() {
+fn every_padding_on_all_sides() {
     for (src, window) in KERNELS.into_iter().flat_map(|kernel| every_padding(2, kernel)) {
         check(src, window);
     }

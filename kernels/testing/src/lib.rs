@@ -88,13 +88,17 @@
 //!   unless you ask ([`Problems::data`]): many kernels choose not to promise that.
 //! - [`Data::Bits`]: any bits at all, for what a kernel must not do whatever it is given. Not drawn unless you ask.
 //!
-//! A destination ([`Problem::guarded`]) is filled with NaN of a kind of its own, lies between sentinels, and begins
-//! where no vector does: what is not written, added to or written outside is found. Sources lie between NaN, too.
+//! A problem has one image (N is 1); every image of a batch is a problem of its own.
+//!
+//! A destination ([`Problem::guarded`]) is filled with a NaN of its own, lies between sentinels, and mostly begins at an address
+//! that is no multiple of a vector: what is not written, what is added to, and what is written outside is found. Sources
+//! lie between NaN, too: what is read outside shows.
 //!
 //! # Tensors of `kernels`
 //!
 //! [`blocked`] does the same for [`kernels::View`]: tensors framed by rows and blocks of sentinels, NaN in their pad lanes,
 //! read and written through channel orders of all kinds. The tests of `kernels` and its fuzz targets are made of it.
+#![forbid(unsafe_code)]
 
 pub mod blocked;
 mod data;
@@ -116,10 +120,35 @@ pub use operators::{
 pub use problem::{Operator, Problem};
 pub use problems::{Limits, Pad, Problems, config, fit};
 
-/// What shapes and operators are told with.
-pub use kernels::{Activation, BatchNorm, Padding, Shape, Window};
+/// What shapes and operators are told with, and what images of `f64` are.
+pub use kernels::{Activation, BatchNorm, Padding, Shape, Window, reference::Planar};
 /// The version that [`Problems`] is a strategy of.
 pub use proptest;
+
+/// The names in a printed problem: a line that a failure shows becomes a test.
+///
+/// ```
+/// #[allow(unused_imports)]
+/// use kernels_testing::printed::*;
+///
+/// let p = Problem::new(MaxPool { src: Shape { c: 1, h: 3, w: 2 }, window: Window { kernel: [2, 2], stride: [2, 2], dilation: [1, 1], padding: Same } }, With(NaN), 7);
+/// assert_eq!(p.oh(), 2);
+/// ```
+pub mod printed {
+    pub use crate::Data::{Bits, Integers, Reals, With};
+    pub use crate::operators::*;
+    pub use crate::{Problem, Shape, Window};
+    pub use kernels::Activation::*;
+    pub use kernels::Padding::{Same, Sides};
+
+    /// As `f32` prints it.
+    #[expect(non_upper_case_globals, reason = "it is printed so")]
+    pub const NaN: f32 = f32::NAN;
+
+    /// As `f32` prints it.
+    #[expect(non_upper_case_globals, reason = "it is printed so")]
+    pub const inf: f32 = f32::INFINITY;
+}
 
 /// Its examples are compiled and run.
 #[cfg(doctest)]

@@ -91,11 +91,7 @@ impl How {
 
 /// Problems in memory of all kinds.
 pub(crate) fn framed<P: Strategy>(problems: P) -> impl Strategy<Value = (P::Value, How)> {
-    (problems, [any_frame(), any_frame()]).prop_map(|(p, frames)| (p, How { frames, ..How::default() }))
-}
-
-fn any_frame() -> BoxedStrategy<Frame> {
-    frames().boxed()
+    (problems, [frames(), frames()]).prop_map(|(p, frames)| (p, How { frames, ..How::default() }))
 }
 
 /// Problems in memory of all kinds, read and written through orders of all kinds; where `once`, no slot is read twice.
