@@ -29,10 +29,13 @@ fn pointwise_builder<'a>(
     configured!(Pointwise::builder(conv.src.c, conv.oc), conv, parameters, isa).groups(conv.groups)
 }
 
-fn convolution(conv: &op::Convolution, parameters: &op::ConvolutionParameters, isa: Isa) -> Convolution {
-    configured!(Convolution::builder(conv.src.c, conv.oc, conv.window), conv, parameters, isa)
-        .build(&parameters.weights)
-        .unwrap()
+fn convolution_builder<'a>(
+    conv: &op::Convolution,
+    parameters: &'a op::ConvolutionParameters,
+    isa: Isa,
+) -> kernels::ConvolutionBuilder<'a> {
+    let builder = Convolution::builder(conv.src.c, conv.oc, conv.window);
+    configured!(builder, conv, parameters, isa).groups(conv.groups)
 }
 
 pub(crate) fn check_pointwise(p: &Problem<op::Convolution>, how: &How) {
@@ -79,16 +82,35 @@ pub(crate) fn check_depthwise(p: &Problem<op::Convolution>, how: &How) {
 }
 
 pub(crate) fn check_convolution(p: &Problem<op::Convolution>, how: &How) {
-    let (blocked, planar, shape) = (how.src(p), p.src_nchw(), p.dst_shape());
-    let order = &ChannelOrder::identity(p.oc());
+    let output = how.output.clone().unwrap_or_else(|| ChannelOrder::identity(p.oc()));
+    let spare = how.output.as_ref().map_or(0, |_| how.spare[1]);
+    let shape = Shape { c: output.width() + spare, ..p.dst_shape() };
+    let (blocked, planar) = (how.src(p), p.src_nchw());
+    let residual = p.parameters().residual.as_ref();
+    let residual = residual.map(|residual| Framed::through(residual, &output, shape.c, how.frames[0]));
     for isa in isas() {
-        let op = convolution(p.op(), p.parameters(), isa);
-        assert_eq!(op.output_shape(p.src_shape()), shape, "{isa}: {p:?}");
-        check_runs((p, how), (shape, order), format_args!("convolution, {isa}"), &|parallel, dst| {
-            op.on(parallel).run(blocked.view(), dst);
+        let mut builder = convolution_builder(p.op(), p.parameters(), isa);
+        if let Some(order) = &how.output {
+            builder = builder.output_order(order);
+        }
+        let plain = builder.build(p.weights()).unwrap();
+        if let Some(order) = &how.input {
+            builder = builder.input_order(order);
+        }
+        let op = builder.build(p.weights()).unwrap();
+        assert_eq!(plain.output_shape(p.src_shape()), Shape { c: output.width(), ..shape }, "{isa}: {p:?}");
+        assert_eq!((op.ic(), op.oc()), (p.ic(), p.oc()));
+        let run = |call: kernels::Call<'_, Convolution>, source: kernels::Source<'_>, dst: ViewMut<'_>| {
+            match &residual {
+                Some(residual) => call.residual(residual.view()).run(source, dst),
+                None => call.run(source, dst),
+            }
+        };
+        check_runs((p, how), (shape, &output), format_args!("convolution, {isa}"), &|parallel, dst| {
+            run(op.on(parallel), blocked.view().into(), dst);
         });
-        check_runs((p, how), (shape, order), format_args!("planar convolution, {isa}"), &|parallel, dst| {
-            op.on(parallel).run(Image::planar(&planar, p.src_shape()).unwrap(), dst);
+        check_runs((p, how), (shape, &output), format_args!("planar convolution, {isa}"), &|parallel, dst| {
+            run(plain.on(parallel), Image::planar(&planar, p.src_shape()).unwrap().into(), dst);
         });
     }
 }
@@ -96,7 +118,8 @@ pub(crate) fn check_convolution(p: &Problem<op::Convolution>, how: &How) {
 pub(crate) fn check_stem(p: &Problem<op::Stem>, how: &How) {
     let (planar, order) = (p.src_nchw(), &ChannelOrder::identity(p.op().conv.oc));
     for isa in isas() {
-        let op = convolution(&p.op().conv, p.parameters(), isa);
+        let builder = convolution_builder(&p.op().conv, p.parameters(), isa);
+        let op = builder.build(&p.parameters().weights).unwrap();
         let pool = MaxPool::builder(p.op().pool).isa(isa).build().unwrap();
         let op = Stem::builder(op, pool).build().unwrap();
         check_runs((p, how), (p.dst_shape(), order), format_args!("stem, {isa}"), &|parallel, dst| {
