@@ -14,6 +14,8 @@ use alloc::format;
 /// | LeakyRelu | one rounding: 0.5 ulp |
 /// | HardSwish | 3 ulp |
 /// | HardSigmoid | 1.2e-7 |
+/// | Tanh | 2e-7 |
+/// | Elu | 2e-7 times alpha, and 0.5 ulp |
 /// | Sigmoid, Silu | 4 ulp for arguments from -20 up, 6 ulp down to -86.9; 2e-36 beyond |
 /// | Gelu, GeluTanh | 3 ulp for arguments from zero up; below, 1.5e-7 times the argument |
 ///
@@ -54,6 +56,13 @@ pub enum Activation {
     Sigmoid,
     /// `x / (1 + e^-x)`, also called Swish.
     Silu,
+    /// `(e^x - e^-x) / (e^x + e^-x)`.
+    Tanh,
+    /// `x` where it is positive, `alpha * (e^x - 1)` elsewhere.
+    Elu {
+        /// The distance of the lower limit from zero.
+        alpha: f32,
+    },
     /// `x * (1 + erf(x / sqrt(2))) / 2`.
     Gelu,
     /// `x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) / 2`, an approximation of [`Gelu`](Self::Gelu).
@@ -78,6 +87,9 @@ impl Activation {
             Self::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
             Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Self::Silu => x / (1.0 + (-x).exp()),
+            Self::Tanh => x.tanh(),
+            Self::Elu { .. } if x > 0.0 => x,
+            Self::Elu { alpha } => f64::from(alpha) * x.exp_m1(),
             Self::Gelu => x * normal(x),
             Self::GeluTanh => {
                 let inner = (2.0 / core::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
@@ -117,6 +129,7 @@ impl Activation {
         let sound = match self {
             Self::Clamp { low, high } => low <= high,
             Self::LeakyRelu { slope } => slope.is_finite(),
+            Self::Elu { alpha } => alpha.is_finite(),
             Self::HardSigmoid { slope, offset } => slope.is_finite() && offset.is_finite(),
             _ => true,
         };

@@ -2,11 +2,11 @@
 //!
 //! Everything a ShuffleNet, a MobileNet or a small detector is made of, callable without a framework:
 //!
-//! - [`Pointwise`] (1x1 convolution, grouped or not), [`Depthwise`] (3x3 and 5x5), [`Convolution`] (dense),
-//!   [`Linear`], each with bias, folded batch normalisation, activation and (1x1) a residual in its epilogue;
+//! - [`Pointwise`] (1x1 convolution), [`Depthwise`], [`Convolution`] (any window, dense or in groups), [`Transposed`], [`Linear`],
+//!   each with bias, folded batch normalisation and any [`Activation`] in its epilogue, most with a residual;
 //! - [`ChannelOrder`]: shuffle, split and concat that move no data, and [`Materialize`] that really moves it;
-//! - [`Affine`] (batch normalisation and ReLU as an operator of its own), [`add`], [`activate`], [`MaxPool`],
-//!   [`AveragePool`], [`global_average`], [`softmax`], [`upsample_nearest_2x`], [`layout`] conversions;
+//! - [`Affine`] (batch normalisation by itself), [`LayerNorm`], [`Add`], [`Mul`] (gates of squeeze-and-excitation, too),
+//!   [`Activate`], [`PRelu`], [`MaxPool`], [`AveragePool`], [`GlobalAverage`], [`Resize`], [`softmax`], [`layout`] conversions;
 //! - [`mod@reference`]: all of it again as naive loops in `f64`, for everyone's property tests.
 //!
 //! An operator is built once from `&[f32]` weights (checked, folded, packed for one [`Isa`]) and run through `&self`
@@ -31,6 +31,7 @@ mod activation;
 mod backend;
 mod error;
 mod fold;
+mod interpolation;
 mod isa;
 mod micro;
 mod operators;
@@ -44,22 +45,26 @@ mod window;
 pub use activation::Activation;
 pub use error::Error;
 pub use fold::BatchNorm;
+pub use interpolation::{Coordinates, Interpolation};
 pub use isa::Isa;
 pub use operators::activate::{Activate, ActivateBuilder};
-pub use operators::add::{Add, AddBuilder};
 pub use operators::affine::{Affine, AffineBuilder};
+pub use operators::binary::{Add, AddBuilder, Mul, MulBuilder};
 pub use operators::call::Call;
 pub use operators::convolution::{Convolution, ConvolutionBuilder};
 pub use operators::depthwise::{Depthwise, DepthwiseBuilder};
 pub use operators::head::{Head, HeadBuilder};
+pub use operators::layer_norm::{LayerNorm, LayerNormBuilder};
 pub use operators::linear::{Linear, LinearBuilder};
 pub use operators::materialize::{Materialize, MaterializeBuilder};
 pub use operators::pointwise::{Pointwise, PointwiseBuilder};
 pub use operators::pool::{AveragePool, AveragePoolBuilder, GlobalAverage, GlobalAverageBuilder};
 pub use operators::pool::{MaxPool, MaxPoolBuilder};
+pub use operators::prelu::{PRelu, PReluBuilder};
+pub use operators::resize::{Resize, ResizeBuilder};
 pub use operators::softmax::softmax;
 pub use operators::stem::{Stem, StemBuilder};
-pub use operators::upsample::{Upsample, UpsampleBuilder};
+pub use operators::transposed::{Transposed, TransposedBuilder};
 pub use tensor::image::{Image, Source};
 pub use tensor::layout;
 #[cfg(feature = "ndarray")]

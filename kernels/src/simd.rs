@@ -35,6 +35,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `v * 2^n` for `v` in `[0.5, 2)` and whole `n` in `[-125, 126]`, given as `n + ROUND`.
     fn scale_by_power(self, v: Self::F32, rounded: Self::F32) -> Self::F32;
+    fn sqrt(self, v: Self::F32) -> Self::F32;
+    /// The sum of all lanes, in every lane; the order depends on the instruction set alone.
+    fn sum_lanes(self, v: Self::F32) -> Self::F32;
+    /// The bits of `v` that are set in `mask`.
+    fn keep(self, v: Self::F32, mask: Self::F32) -> Self::F32;
     /// The greater; `b` where `b` is NaN.
     fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// The lesser; `b` where `b` is NaN.

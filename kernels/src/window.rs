@@ -51,6 +51,9 @@ pub struct Window {
     pub dilation: [usize; 2],
     /// Pixels of nothing around the image.
     pub padding: Padding,
+    /// Whether a last window may hang over the padding, if it begins before the image ends: `ceil_mode` of pools in PyTorch and
+    /// ONNX.
+    pub ceil: bool,
 }
 
 impl Window {
@@ -61,7 +64,7 @@ impl Window {
 
     /// `kh` rows of `kw` taps.
     pub const fn rectangle(kh: usize, kw: usize) -> Self {
-        Self { kernel: [kh, kw], stride: [1, 1], dilation: [1, 1], padding: Padding::all(0) }
+        Self { kernel: [kh, kw], stride: [1, 1], dilation: [1, 1], padding: Padding::all(0), ceil: false }
     }
 
     /// The same taps, `stride` pixels from window to window.
@@ -82,6 +85,11 @@ impl Window {
     /// As [`padding`](Self::padding), with `pad` pixels on every side.
     pub const fn pad(self, pad: usize) -> Self {
         self.padding(Padding::all(pad))
+    }
+
+    /// The same window, of which a last one may hang over the padding or not.
+    pub const fn ceil(self, ceil: bool) -> Self {
+        Self { ceil, ..self }
     }
 
     /// How many taps there are.
@@ -120,8 +128,12 @@ impl Window {
             }
         };
         // (So that no place in the padded image is beyond what `isize` counts.)
-        let room = extent::sum([len, before, after])?.checked_sub(reach)?;
-        Some(Axis { before, len: room.checked_div(stride)? + 1 })
+        let padded = extent::sum([len, before, after])?;
+        let room = padded.checked_sub(reach)?;
+        let windows = room.checked_div(stride)? + 1;
+        // One more, where the last one does not reach the end, and the next begins inside the image.
+        let hangs = self.ceil && !room.is_multiple_of(stride) && windows * stride < before + len;
+        Some(Axis { before, padded, len: windows + usize::from(hangs) })
     }
 
     /// Checks that there is a tap, and a step from window to window and from tap to tap.
@@ -132,34 +144,6 @@ impl Window {
                 Err(invalid(what, format_args!("{rows}x{columns}: must be at least 1")))
             }
             None => Ok(()),
-        }
-    }
-
-    /// What the operators compute today: a square of `kernels` x `kernels` taps, strides of 1 and 2, no dilation, paddings
-    /// less than the kernel, so that every window holds a pixel. Returns kernel and stride.
-    pub(crate) fn expect_square(self, kernels: &[usize]) -> Result<(usize, usize), Error> {
-        let square = |what, [rows, columns]: [usize; 2]| match rows == columns {
-            true => Ok(rows),
-            false => {
-                Err(invalid(what, format_args!("{rows}x{columns}: must be the same for rows and columns")))
-            }
-        };
-        let (kernel, stride) = (square("kernel", self.kernel)?, square("stride", self.stride)?);
-        if !kernels.contains(&kernel) {
-            return Err(invalid("kernel", format_args!("{kernel}: must be one of {kernels:?}")));
-        }
-        if !(1..=2).contains(&stride) {
-            return Err(invalid("stride", format_args!("{stride}: must be 1 or 2")));
-        }
-        if self.dilation != [1, 1] {
-            return Err(invalid("dilation", format_args!("{:?}: must be 1", self.dilation)));
-        }
-        match self.padding {
-            Padding::Sides { top, bottom, left, right } if top.max(bottom).max(left).max(right) >= kernel => {
-                let padding = self.padding;
-                Err(invalid("padding", format_args!("{padding:?} is not smaller than the kernel, {kernel}")))
-            }
-            _ => Ok((kernel, stride)),
         }
     }
 }
@@ -175,6 +159,8 @@ impl fmt::Display for Window {
 pub(crate) struct Axis {
     /// Padding before the image.
     pub(crate) before: usize,
+    /// Pixels of the image and of the padding on both sides.
+    pub(crate) padded: usize,
     /// Windows.
     pub(crate) len: usize,
 }

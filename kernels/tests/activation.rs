@@ -5,6 +5,7 @@ mod common;
 
 use common::*;
 use kernels::{Activate, Activation, Isa, Shape, Tensor};
+use kernels_testing::activation_error;
 
 /// Every activation that is not a clamp.
 fn curves() -> Vec<Activation> {
@@ -19,6 +20,9 @@ fn curves() -> Vec<Activation> {
         HardSwish,
         Sigmoid,
         Silu,
+        Tanh,
+        Elu { alpha: 1.0 },
+        Elu { alpha: -0.5 },
         Gelu,
         GeluTanh,
     ]
@@ -34,30 +38,6 @@ fn clamps() -> Vec<Activation> {
         Clamp { low: f32::NEG_INFINITY, high: 2.5 },
         Clamp { low: 0.5, high: f32::INFINITY },
     ]
-}
-
-/// One unit in the last place of `x`, as a number: the distance of its neighbours; the smallest normal number's below it.
-fn ulp(x: f64) -> f64 {
-    let exponent = (x.abs().max(f64::from(f32::MIN_POSITIVE)).to_bits() >> 52) as i32 - 1023;
-    f64::powi(2.0, exponent - 23)
-}
-
-/// The greatest error that the documentation of `Activation` allows at `x`.
-fn bound(activation: Activation, x: f64) -> f64 {
-    let y = activation.apply(x);
-    match activation {
-        Activation::LeakyRelu { .. } => 0.5 * ulp(y),
-        Activation::HardSwish => 3.0 * ulp(y),
-        Activation::HardSigmoid { .. } => 1.2e-7,
-        Activation::Sigmoid | Activation::Silu if x < -86.9 => 2e-36,
-        Activation::Sigmoid | Activation::Silu => {
-            let ulps = if x < -20.0 { 6.0 } else { 4.0 };
-            ulps * ulp(y)
-        }
-        Activation::Gelu | Activation::GeluTanh if x < 0.0 => 1.5e-7 * x.abs(),
-        Activation::Gelu | Activation::GeluTanh => 3.0 * ulp(y),
-        _ => 0.0,
-    }
 }
 
 fn apply(isa: Isa, activation: Activation, tensor: &mut Tensor) {
@@ -84,7 +64,7 @@ fn compare(isa: Isa, activation: Activation, from: f32, to: f32, step: u32) -> (
             }
             let error = (f64::from(found) - expected).abs();
             assert!(error.is_finite(), "{isa}: {activation:?} of {x:e} is {found:e}, not {expected:e}");
-            let share = error / bound(activation, f64::from(x)).max(f64::from(f32::MIN_POSITIVE));
+            let share = error / activation_error(activation, f64::from(x)).max(f64::from(f32::MIN_POSITIVE));
             if share > worst.0 {
                 worst = (share, x);
             }

@@ -25,7 +25,7 @@ fn any_problem() -> impl Strategy<Value = Problem<Convolution>> {
         .bias([false, true])
         .batch_norm([false, true])
         .residual([false, true])
-        .activations(ACTIVATIONS);
+        .activations(ALL_ACTIVATIONS);
     let grouped = all.clone().ic(CHANNELS).oc(CHANNELS).groups([2, 3, 4, 8, 16, 40]);
     prop_oneof![all.clone().ic(1..=6).oc(CHANNELS), all.clone().ic(CHANNELS).oc(1..=6), grouped, all]
 }

@@ -59,7 +59,7 @@ impl Slide {
             }
             Self::Any { kernel, stride, dilation, pad } => {
                 let [kernel, stride, dilation] = [kernel, stride, dilation].map(|two| two.map(|size| size.0));
-                (Window { kernel, stride, dilation, padding: Padding::Same }, pad)
+                (Window { kernel, stride, dilation, padding: Padding::Same, ceil: false }, pad)
             }
         };
         let sides = |[top, bottom, left, right]: [usize; 4]| Padding::Sides { top, bottom, left, right };
@@ -75,7 +75,7 @@ impl Slide {
 
 /// Whether an operator for square windows of `kernels` computes this one.
 fn computed(window: Window, kernels: &[usize]) -> bool {
-    let Window { kernel: [kernel, kw], stride: [stride, sw], dilation, padding } = window;
+    let Window { kernel: [kernel, kw], stride: [stride, sw], dilation, padding, .. } = window;
     let narrow = match padding {
         Padding::Same => true,
         Padding::Sides { top, bottom, left, right } => [top, bottom, left, right].iter().all(|&side| side < kernel),

@@ -62,6 +62,22 @@ impl Simd for Avx2 {
         })
     }
     #[inline(always)]
+    fn sqrt(self, v: __m256) -> __m256 {
+        proven!(_mm256_sqrt_ps(v))
+    }
+    #[inline(always)]
+    fn sum_lanes(self, v: __m256) -> __m256 {
+        proven!({
+            let v = _mm256_add_ps(v, _mm256_permute2f128_ps(v, v, 1));
+            let v = _mm256_add_ps(v, _mm256_permute_ps(v, 0b01_00_11_10));
+            _mm256_add_ps(v, _mm256_permute_ps(v, 0b10_11_00_01))
+        })
+    }
+    #[inline(always)]
+    fn keep(self, v: __m256, mask: __m256) -> __m256 {
+        proven!(_mm256_and_ps(v, mask))
+    }
+    #[inline(always)]
     fn max(self, a: __m256, b: __m256) -> __m256 {
         proven!(_mm256_max_ps(a, b))
     }

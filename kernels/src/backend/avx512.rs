@@ -79,6 +79,23 @@ impl Simd for Avx512 {
         proven!(_mm512_scalef_ps(v, _mm512_add_ps(rounded, _mm512_set1_ps(-ROUND))))
     }
     #[inline(always)]
+    fn sqrt(self, v: __m512) -> __m512 {
+        proven!(_mm512_sqrt_ps(v))
+    }
+    #[inline(always)]
+    fn sum_lanes(self, v: __m512) -> __m512 {
+        proven!({
+            let v = _mm512_add_ps(v, _mm512_shuffle_f32x4(v, v, 0b01_00_11_10));
+            let v = _mm512_add_ps(v, _mm512_shuffle_f32x4(v, v, 0b10_11_00_01));
+            let v = _mm512_add_ps(v, _mm512_permute_ps(v, 0b01_00_11_10));
+            _mm512_add_ps(v, _mm512_permute_ps(v, 0b10_11_00_01))
+        })
+    }
+    #[inline(always)]
+    fn keep(self, v: __m512, mask: __m512) -> __m512 {
+        proven!(_mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(v), _mm512_castps_si512(mask))))
+    }
+    #[inline(always)]
     fn max(self, a: __m512, b: __m512) -> __m512 {
         proven!(_mm512_max_ps(a, b))
     }

@@ -8,7 +8,7 @@ mod portable;
 
 use crate::activation::Activation;
 use crate::micro::activation::{Bounds, Curve, Epilogue};
-use crate::micro::{activation, depthwise, elementwise, gemm, layout, pool, shuffle};
+use crate::micro::{activation, depthwise, elementwise, gemm, layout, norm, pool, resize, shuffle};
 
 /// The inner loops of one instruction set.
 ///
@@ -29,8 +29,13 @@ pub(crate) struct Kernels {
     pub(crate) average_pool: unsafe fn(&pool::Pool),
     pub(crate) global_average: unsafe fn(&pool::GlobalAverage),
     pub(crate) affine: unsafe fn(&elementwise::Affine),
-    pub(crate) add: unsafe fn(&elementwise::Add),
+    pub(crate) add: unsafe fn(&elementwise::Binary),
+    pub(crate) mul: unsafe fn(&elementwise::Binary),
     pub(crate) activate: unsafe fn(&elementwise::Activate),
+    pub(crate) prelu: unsafe fn(&elementwise::PRelu),
+    pub(crate) layer_norm: unsafe fn(&norm::LayerNorm<'_>),
+    pub(crate) nearest: unsafe fn(&resize::Row<'_>),
+    pub(crate) bilinear: unsafe fn(&resize::Row<'_>),
     pub(crate) shuffle: unsafe fn(&shuffle::Shuffle<'_>),
     pub(crate) curve: unsafe fn(&activation::Lines),
     pub(crate) from_planes: unsafe fn(&layout::FromPlanes),
@@ -92,7 +97,9 @@ macro_rules! kernels {
         name $name:expr, supported $supported:expr, token $token:expr, simd $simd:ty,
         tiles $tiles:expr, shuffle $shuffle:path, burst $burst:expr
     ) => {
-        use crate::micro::{activation, burst, depthwise, elementwise, gemm, layout, pool, shuffle};
+        use crate::micro::{
+            activation, burst, depthwise, elementwise, gemm, layout, norm, pool, resize, shuffle,
+        };
 
         macro_rules! wrap {
             ($wrapper:ident(args: $args:ty) = $body:expr) => {
@@ -126,8 +133,13 @@ macro_rules! kernels {
         wrap!(average_pool(args: &pool::Pool) = pool::average::<$simd>);
         wrap!(global_average(args: &pool::GlobalAverage) = pool::global_average::<$simd>);
         wrap!(affine(args: &elementwise::Affine) = elementwise::affine::<$simd>);
-        wrap!(add(args: &elementwise::Add) = elementwise::add::<$simd>);
+        wrap!(add(args: &elementwise::Binary) = elementwise::add::<$simd>);
+        wrap!(mul(args: &elementwise::Binary) = elementwise::mul::<$simd>);
         wrap!(activate(args: &elementwise::Activate) = elementwise::activate::<$simd>);
+        wrap!(prelu(args: &elementwise::PRelu) = elementwise::prelu::<$simd>);
+        wrap!(layer_norm(args: &norm::LayerNorm<'_>) = norm::layer_norm::<$simd>);
+        wrap!(nearest(args: &resize::Row<'_>) = resize::nearest::<$simd>);
+        wrap!(bilinear(args: &resize::Row<'_>) = resize::bilinear::<$simd>);
         wrap!(shuffle(args: &shuffle::Shuffle<'_>) = $shuffle);
         wrap!(curve(args: &activation::Lines) = activation::run::<$simd>);
         wrap!(from_planes(args: &layout::FromPlanes) = layout::from_planes::<$simd>);
@@ -168,7 +180,12 @@ macro_rules! kernels {
             global_average,
             affine,
             add,
+            mul,
             activate,
+            prelu,
+            layer_norm,
+            nearest,
+            bilinear,
             shuffle,
             curve,
             from_planes,

@@ -128,6 +128,18 @@ impl Simd for Portable {
         bytemuck::cast(v + (n << 23))
     }
     #[inline(always)]
+    fn sqrt(self, v: Vector) -> Vector {
+        v.sqrt()
+    }
+    #[inline(always)]
+    fn sum_lanes(self, v: Vector) -> Vector {
+        Vector::splat(v.reduce_add())
+    }
+    #[inline(always)]
+    fn keep(self, v: Vector, mask: Vector) -> Vector {
+        v & mask
+    }
+    #[inline(always)]
     fn max(self, a: Vector, b: Vector) -> Vector {
         arithmetic::max(a, b)
     }

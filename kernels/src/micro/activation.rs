@@ -93,6 +93,8 @@ pub(crate) unsafe fn run<S: Simd>(s: S, args: &Lines) {
             Activation::HardSwish => each(s, args, HardSwish),
             Activation::Sigmoid => each(s, args, Sigmoid),
             Activation::Silu => each(s, args, Silu),
+            Activation::Tanh => each(s, args, Tanh),
+            Activation::Elu { alpha } => each(s, args, Elu { alpha }),
             Activation::Gelu => each(s, args, Gelu),
             Activation::GeluTanh => each(s, args, GeluTanh),
             Activation::None | Activation::Relu | Activation::Relu6 | Activation::Clamp { .. } => {
@@ -206,6 +208,33 @@ impl Function for Silu {
         // Bounded above the line too: zero, not NaN, at negative infinity.
         let x = s.max(s.splat(-FAR), x);
         s.div(x, s.add(s.splat(1.0), exp_minus(s, x)))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Tanh;
+
+impl Function for Tanh {
+    #[inline(always)]
+    fn of<S: Simd>(self, s: S, x: S::F32) -> S::F32 {
+        // 2 / (1 + e^-2x) - 1
+        let twice = s.max(s.splat(-FAR), s.add(x, x));
+        s.add(s.div(s.splat(2.0), s.add(s.splat(1.0), exp_minus(s, twice))), s.splat(-1.0))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Elu {
+    alpha: f32,
+}
+
+impl Function for Elu {
+    #[inline(always)]
+    fn of<S: Simd>(self, s: S, x: S::F32) -> S::F32 {
+        // The positive part, and the curve of the negative one, which is zero at zero.
+        let (zero, minus) = (s.splat(0.0), s.mul(x, s.splat(-1.0)));
+        let curve = s.add(exp_minus(s, s.max(zero, minus)), s.splat(-1.0));
+        s.mul_add(curve, s.splat(self.alpha), s.max(zero, x))
     }
 }
 

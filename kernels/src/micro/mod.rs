@@ -6,7 +6,9 @@ pub(crate) mod depthwise;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
 pub(crate) mod layout;
+pub(crate) mod norm;
 pub(crate) mod pool;
+pub(crate) mod resize;
 pub(crate) mod shuffle;
 
 /// The body once for each index below a constant (at most 7, or 19 where `long`; more is a compile error): indices are literals, so that arrays of registers never

@@ -4,7 +4,7 @@ use super::*;
 use kernels::{
     Activate, Add, Affine, AveragePool, Convolution, Depthwise, GlobalAverage, Head, Image, Linear,
 };
-use kernels::{Materialize, MaxPool, Pointwise, Stem, Upsample, layout};
+use kernels::{LayerNorm, Materialize, MaxPool, Mul, PRelu, Pointwise, Resize, Stem, Transposed, layout};
 use kernels_testing::operators as op;
 
 /// A builder told everything that a problem has besides the weights.
@@ -253,10 +253,74 @@ pub(crate) fn check_shuffle(p: &Problem<op::Shuffle>, how: &How) {
     }
 }
 
-pub(crate) fn check_upsample(p: &Problem<op::Upsample2x>, how: &How) {
+pub(crate) fn check_resize(p: &Problem<op::Resize>, how: &How) {
     let (src, order) = (how.src(p), &ChannelOrder::identity(p.dst_shape().c));
-    let op = Upsample::builder().build().unwrap();
-    check_runs((p, how), (p.dst_shape(), order), format_args!("upsample"), &|parallel, dst| {
-        op.on(parallel).run(src.view(), dst);
-    });
+    for isa in isas() {
+        let builder = Resize::builder(p.op().interpolation).coordinates(p.op().coordinates);
+        let op = builder.isa(isa).build().unwrap();
+        check_runs((p, how), (p.dst_shape(), order), format_args!("resize, {isa}"), &|parallel, dst| {
+            op.on(parallel).run(src.view(), dst);
+        });
+    }
+}
+
+pub(crate) fn check_mul(p: &Problem<op::Mul>, how: &How) {
+    let (a, b) = (how.src(p), Framed::holding(p.parameters(), how.frames[0]));
+    let order = &ChannelOrder::identity(p.dst_shape().c);
+    for isa in isas() {
+        let op = Mul::builder().activation(p.activation()).isa(isa).build().unwrap();
+        check_runs((p, how), (p.dst_shape(), order), format_args!("multiply, {isa}"), &|parallel, dst| {
+            op.on(parallel).run(a.view(), b.view(), dst);
+        });
+    }
+}
+
+pub(crate) fn check_prelu(p: &Problem<op::PRelu>, how: &How) {
+    let (src, order) = (how.src(p), &ChannelOrder::identity(p.dst_shape().c));
+    for isa in isas() {
+        let op = PRelu::builder().isa(isa).build(p.parameters()).unwrap();
+        check_runs((p, how), (p.dst_shape(), order), format_args!("PReLU, {isa}"), &|parallel, dst| {
+            op.on(parallel).run(src.view(), dst);
+        });
+    }
+}
+
+pub(crate) fn check_layer_norm(p: &Problem<op::LayerNorm>, how: &How) {
+    let src = how.src(p);
+    for isa in isas() {
+        let mut builder = LayerNorm::builder(p.src_shape().c).eps(p.op().eps).isa(isa);
+        if let Some(order) = &how.input {
+            builder = builder.input_order(order);
+        }
+        let op = builder.build(p.gamma(), p.beta()).unwrap();
+        let (order, shape) = (op.output_order(), op.output_shape(src.view().shape()));
+        let shape = Shape { c: shape.c + how.spare[1], ..shape };
+        check_runs((p, how), (shape, order), format_args!("layer norm, {isa}"), &|parallel, dst| {
+            op.on(parallel).run(src.view(), dst);
+        });
+    }
+}
+
+pub(crate) fn check_transposed(p: &Problem<op::Transposed>, how: &How) {
+    let output = how.output.clone().unwrap_or_else(|| ChannelOrder::identity(p.op().oc));
+    let shape = Shape { c: output.width() + how.spare[1], ..p.dst_shape() };
+    let src = how.src(p);
+    for isa in isas() {
+        let op::Transposed { src: from, oc, groups, window, output_padding, activation, .. } = *p.op();
+        let builder = Transposed::builder(from.c, oc, window).output_padding(output_padding);
+        let mut builder = builder.groups(groups).activation(activation).isa(isa);
+        if let Some(bias) = p.bias() {
+            builder = builder.bias(bias);
+        }
+        if let Some(order) = &how.input {
+            builder = builder.input_order(order);
+        }
+        if let Some(order) = &how.output {
+            builder = builder.output_order(order);
+        }
+        let op = builder.build(p.weights()).unwrap();
+        check_runs((p, how), (shape, &output), format_args!("transposed, {isa}"), &|parallel, dst| {
+            op.on(parallel).run(src.view(), dst);
+        });
+    }
 }

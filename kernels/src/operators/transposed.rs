@@ -1,0 +1,239 @@
+//! Transposed convolution.
+//!
+//! ```text
+//! output pixels, stride 2        Pixels of one phase (all a, say) meet the same taps: those that a stride apart reach them. So
+//!   a b a b                      each phase is a convolution at every pixel of the source, with some of the taps, of which the
+//!   c d c d                      results are written a stride apart. 2x2 taps and stride 2 are four of 1x1.
+//!   a b a b
+//! ```
+
+use crate::activation::Activation;
+use crate::error::{Error, expect_fit, invalid, mismatch};
+use crate::operators::call::{Call, output_shape, residual, runs};
+use crate::operators::filters::{Channels, Filters};
+use crate::operators::options::{Options, setters};
+use crate::operators::sliding::{Job, Map, Side, To, expect_offsets};
+use crate::tensor::extent;
+use crate::tensor::image::Source;
+use crate::tensor::order::ChannelOrder;
+use crate::tensor::shape::{BLOCK, Shape};
+use crate::tensor::view::{View, ViewMut};
+use crate::threads::share::{Target, grid};
+use crate::window::{Padding, Window};
+use alloc::{format, vec::Vec};
+
+/// Transposed convolution (PyTorch's `ConvTranspose2d`) with bias, folded batch normalisation, activation and an optional
+/// residual in its epilogue.
+///
+/// Each pixel of the source, times the window's weights, is added to the destination at `stride` times its place:
+/// `dst[o][y * stride + kh - top][x * stride + kw - left] += weights[i][o][kh][kw] * src[i][y][x]`, for all that lies inside.
+///
+/// ```
+/// use kernels::{Shape, Tensor, Transposed, Window};
+///
+/// let op = Transposed::builder(1, 1, Window::new(2).stride(2)).build(&[1.0, 2.0, 3.0, 4.0])?;
+/// let src = Tensor::from_nchw(&[1.0, 10.0], Shape::new(1, 1, 2))?;
+/// let mut dst = Tensor::zeros(op.output_shape(src.shape()));
+/// op.run(src.view(), dst.view_mut());
+/// assert_eq!(dst.to_nchw(), [1.0, 2.0, 10.0, 20.0, 3.0, 4.0, 30.0, 40.0]);
+/// # Ok::<(), kernels::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Transposed {
+    /// By phase of rows, then of columns.
+    phases: Vec<Filters>,
+    window: Window,
+    output_padding: [usize; 2],
+    activation: Activation,
+    src_slots: usize,
+    dst_slots: usize,
+}
+
+/// Collects what a [`Transposed`] is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct TransposedBuilder<'a> {
+    channels: Channels<'a>,
+    window: Window,
+    output_padding: [usize; 2],
+    options: Options<'a>,
+}
+
+/// The taps of a window of `kernel` taps, `stride` apart, that reach the pixels of a phase: the first, and how many.
+fn taps(phase: usize, pad: usize, kernel: usize, stride: usize) -> (usize, usize) {
+    let first = (phase + pad) % stride;
+    (first, (kernel - first).div_ceil(stride))
+}
+
+impl<'a> TransposedBuilder<'a> {
+    setters!(bias batch_norm activation isa groups input_order output_order);
+
+    /// Rows and columns more at the end, which the stride leaves open. Default: none.
+    pub fn output_padding(mut self, output_padding: [usize; 2]) -> Self {
+        self.output_padding = output_padding;
+        self
+    }
+
+    /// Packs `weights`, `ic * (oc / groups) * kh * kw` numbers in that order (PyTorch's).
+    ///
+    /// # Errors
+    /// Where channels, groups or orders do not fit each other, the kernel is smaller than the stride, there is a dilation, the
+    /// padding is "same", the output padding is not smaller than the stride, a slice has the wrong length, or
+    /// `KERNELS_ISA` is wrong.
+    pub fn build(self, weights: &[f32]) -> Result<Transposed, Error> {
+        let Self { channels, window, output_padding, options } = self;
+        window.expect_sound()?;
+        let Window { kernel: [kh, kw], stride: [sh, sw], dilation, .. } = window;
+        if kh < sh || kw < sw {
+            return Err(invalid("kernel", format_args!("{kh}x{kw}: smaller than the stride, {sh}x{sw}")));
+        }
+        if window.ceil {
+            return Err(invalid("window", "ceil has no meaning here"));
+        }
+        if dilation != [1, 1] {
+            return Err(invalid("dilation", format_args!("{dilation:?}: must be 1")));
+        }
+        let Padding::Sides { top, left, .. } = window.padding else {
+            return Err(invalid("padding", "\"same\" has no meaning here"));
+        };
+        if output_padding[0] >= sh || output_padding[1] >= sw {
+            let why = format_args!("{output_padding:?}: must be smaller than the stride, {sh}x{sw}");
+            return Err(invalid("output padding", why));
+        }
+        channels.check(window.taps(), weights.len())?;
+        let (group_ic, group_oc) = (channels.ic / channels.groups, channels.oc / channels.groups);
+        let mut phases = Vec::new();
+        for (row, column) in (0..sh).flat_map(|row| (0..sw).map(move |column| (row, column))) {
+            let ((y, rows), (x, columns)) = (taps(row, top, kh, sh), taps(column, left, kw, sw));
+            // A pixel further on in the source is a tap further back.
+            let weight = |o: usize, i: usize, tap: usize| {
+                let (tap_x, tap_y) = (columns - 1 - tap / rows, rows - 1 - tap % rows);
+                let input = o / group_oc * group_ic + i;
+                weights[((input * group_oc + o % group_oc) * kh + y + tap_y * sh) * kw + x + tap_x * sw]
+            };
+            phases.push(Filters::pack(&channels, rows * columns, &options, weight)?);
+        }
+        Ok(Transposed {
+            phases,
+            window,
+            output_padding,
+            activation: options.activation,
+            src_slots: channels.src_slots(),
+            dst_slots: channels.dst_slots(),
+        })
+    }
+}
+
+runs!(Transposed(src: View<'_>, dst: ViewMut<'_>));
+output_shape!(Transposed);
+residual!(Transposed);
+
+impl Transposed {
+    /// Begins a transposed convolution from `ic` to `oc` channels.
+    pub fn builder<'a>(ic: usize, oc: usize, window: Window) -> TransposedBuilder<'a> {
+        let (channels, options) = (Channels::new(ic, oc), Options::default());
+        TransposedBuilder { channels, window, output_padding: [0, 0], options }
+    }
+
+    /// Slots, height and width of the destination: `(h - 1) * stride + kernel - padding + output padding`. It may have more
+    /// slots.
+    ///
+    /// # Errors
+    /// Where `src` has too few slots, or nothing would be left of it.
+    pub fn try_output_shape(&self, src: Shape) -> Result<Shape, Error> {
+        src.try_len()?;
+        expect_fit(src.c >= self.src_slots, || {
+            format!("transposed convolution from {} slots: cannot run from {src}", self.src_slots)
+        })?;
+        let Padding::Sides { top, bottom, left, right } = self.window.padding else {
+            unreachable!("refused when built")
+        };
+        let side = |axis: usize, len: usize, before: usize, after: usize| {
+            let reach = extent::product([len - 1, self.window.stride[axis]])?;
+            let padded = extent::sum([reach, self.window.kernel[axis], self.output_padding[axis]])?;
+            padded.checked_sub(extent::sum([before, after])?).filter(|&len| len > 0)
+        };
+        let sides = side(0, src.h, top, bottom).zip(side(1, src.w, left, right));
+        let (h, w) = sides.ok_or_else(|| {
+            mismatch(format_args!("a transposed convolution of {} leaves nothing of {src}", self.window))
+        })?;
+        let shape = Shape::new(self.dst_slots, h, w);
+        shape.try_len()?;
+        for phase in 0..self.phases.len() {
+            let channels = src.reach(src.block_stride());
+            expect_offsets(self.sides(phase, src, shape), BLOCK, channels, src)?;
+        }
+        Ok(shape)
+    }
+
+    /// Whether the operator runs from `src` to `dst`.
+    ///
+    /// # Errors
+    /// Where `src` has too few slots, or `dst` is not [`output_shape`](Self::output_shape) (it may have more slots). Of a
+    /// run, also where the residual is not shaped like `dst`.
+    pub fn check(&self, src: Shape, dst: Shape) -> Result<(), Error> {
+        let expected = self.try_output_shape(src)?;
+        let fits = dst.c >= expected.c && (dst.h, dst.w) == (expected.h, expected.w);
+        expect_fit(fits, || {
+            let window = self.window;
+            format!("transposed convolution {window}: cannot run from {src} to {dst}, which should be {expected}")
+        })
+    }
+
+    /// Row and column of the first pixel of a phase.
+    fn first(&self, phase: usize) -> [usize; 2] {
+        [phase / self.window.stride[1], phase % self.window.stride[1]]
+    }
+
+    /// How a phase's taps slide over the source.
+    fn sides(&self, phase: usize, src: Shape, dst: Shape) -> [Side; 2] {
+        let pads = match self.window.padding {
+            Padding::Sides { top, left, .. } => [top, left],
+            Padding::Same => unreachable!("refused when built"),
+        };
+        [0, 1].map(|axis| {
+            let (stride, first) = (self.window.stride[axis], self.first(phase)[axis]);
+            let (tap, count) = taps(first, pads[axis], self.window.kernel[axis], stride);
+            Side {
+                len: [src.h, src.w][axis],
+                windows: [dst.h, dst.w][axis].saturating_sub(first).div_ceil(stride),
+                kernel: count,
+                stride: 1,
+                dilation: 1,
+                // The pixel that meets tap `tap` first is so many behind the phase's first; the others come before it.
+                before: count as isize - 1 - ((first + pads[axis] - tap) / stride) as isize,
+            }
+        })
+    }
+
+    fn compute(call: Call<'_, Self>, src: View<'_>, mut dst: ViewMut<'_>) -> Result<(), Error> {
+        let (op, from, to) = (call.op, src.shape(), dst.shape());
+        op.check(from, to)?;
+        call.expect_residual(to)?;
+        let [down, along] = op.window.stride;
+        let target = Target::new(&mut dst);
+        for (phase, filters) in op.phases.iter().enumerate() {
+            let map = Map {
+                src: Source::Tensor(src),
+                sides: op.sides(phase, from, to),
+                dst_steps: [down * to.w * BLOCK, along * BLOCK],
+                dst_block_stride: target.block_stride(),
+                residual_block_stride: call.residual.map_or(0, |residual| residual.block_stride()),
+            };
+            if map.sides.iter().any(|side| side.windows == 0) {
+                continue;
+            }
+            let job = Job::new(filters, op.src_slots, op.activation, map)?;
+            let [y, x] = op.first(phase);
+            grid(call.parallel, filters.packed.panels.len(), map.sides[0].windows, &|panels, rows| {
+                if rows.is_empty() {
+                    return;
+                }
+                let first = (y + rows.start * down) * to.w + x;
+                let residual = call.residual.map_or(core::ptr::null(), |residual| residual.at(0, first));
+                // SAFETY: the shapes were checked above; phases and tasks write disjoint panels or disjoint pixels.
+                unsafe { job.clone().compute(panels, rows, To { dst: target.at(0, first), residual }) };
+            });
+        }
+        Ok(())
+    }
+}
