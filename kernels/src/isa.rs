@@ -51,11 +51,11 @@ impl Isa {
             "portable" => Ok(Self::portable()),
             _ => Self::available().find(|isa| isa.name() == name).ok_or_else(|| Error::Isa {
                 asked: name.to_string(),
-                available: ["auto"]
-                    .into_iter()
-                    .chain(Self::available().map(Self::name))
-                    .collect::<Vec<_>>()
-                    .join(", "),
+                available: {
+                    let alias = Some("portable").filter(|name| *name != Self::portable().name());
+                    let names = ["auto"].into_iter().chain(Self::available().map(Self::name)).chain(alias);
+                    names.collect::<Vec<_>>().join(", ")
+                },
             }),
         }
     }

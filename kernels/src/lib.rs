@@ -7,6 +7,7 @@
 //! - [`ChannelOrder`]: shuffle, split and concat that move no data, and [`Materialize`] that really moves it;
 //! - [`Affine`] (batch normalisation by itself), [`LayerNorm`], [`Add`], [`Mul`] (gates of squeeze-and-excitation, too),
 //!   [`Activate`], [`PRelu`], [`MaxPool`], [`AveragePool`], [`GlobalAverage`], [`Resize`], [`softmax`], [`layout`] conversions;
+//!   [`Stem`] and [`Head`], the two ends of a classifier in one operator each;
 //! - [`mod@reference`]: all of it again as naive loops in `f64`, for everyone's property tests.
 //!
 //! An operator is built once from `&[f32]` weights (checked, folded, packed for one [`Isa`]) and run through `&self`

@@ -1,30 +1,26 @@
 //! ShuffleNetV2.
 #![forbid(unsafe_code)]
 
-pub mod atomic_file;
-mod config;
 mod error;
-#[cfg(feature = "fetch")]
-pub mod fetch;
-pub mod labels;
-mod layers;
-mod network;
-pub mod npy;
-mod plan;
-pub mod preprocess;
-mod resize;
-mod source;
-mod unit;
+mod files;
+pub mod graph;
+mod images;
+pub mod photo;
+mod probabilities;
+pub mod shufflenet;
 pub mod weights;
-mod wiring;
 
-pub use config::{Config, WIDTHS};
 pub use error::Error;
-pub use layers::{Cost, Kind, Layer};
-pub use network::Network;
-pub use plan::{Images, Layout, Workspace};
-pub use source::{Synthetic, Weights};
-pub use wiring::Wiring;
+#[cfg(feature = "fetch")]
+pub use files::fetch;
+pub use files::{atomic as atomic_file, labels, npy};
+pub use graph::Workspace;
+pub use images::{Images, Layout};
+/// The former name of [`photo`].
+#[doc(no_inline)]
+pub use photo as preprocess;
+pub use probabilities::probabilities;
+pub use shufflenet::{Choice, Chosen, Config, Found, Network, Synthetic, WIDTHS, Weights, Wiring, find};
 
 /// Its example is compiled and run.
 #[cfg(doctest)]

@@ -10,9 +10,12 @@ function say(status, error = "") {
   at("error").textContent = error;
 }
 
+// Browsers do not know the types of all pictures.
+const isPhoto = file => file.type.startsWith("image/") || /\.(jpe?g|png|webp|hei[cf]|avif)$/i.test(file.name);
+
 function take(file) {
   at("result").hidden = true;
-  if (file.type.startsWith("image/")) {
+  if (isPhoto(file)) {
     photo = file;
     at("chosen").textContent = file.name;
     if (classes) classify();
@@ -51,7 +54,7 @@ async function show({ top, milliseconds, runs }) {
 
 worker.onmessage = ({ data }) => {
   if (data.error) {
-    if (data.restarted) classes = 0;
+    if (!data.loaded) classes = 0;
     say("", data.error);
   } else if (data.classes) {
     classes = data.classes;
@@ -68,7 +71,7 @@ for (const id of ["weights", "photo"]) {
   at(id).onchange = () => {
     const [file] = at(id).files;
     // What was chosen by a button is what the button says, whatever its name.
-    if (file) take(id === "photo" && !file.type.startsWith("image/") ? new File([file], file.name, { type: "image/unknown" }) : file);
+    if (file) take(id === "photo" && !isPhoto(file) ? new File([file], file.name, { type: "image/unknown" }) : file);
   };
   // So that the same file may be chosen again.
   at(id).onclick = () => { at(id).value = ""; };

@@ -37,10 +37,15 @@ async function start() {
   network = workspace = 0;
 }
 let ready = start();
+// The file that the network was loaded from.
+let checkpoint = null;
+
+// What can be told of a file, and does the module no harm. Any other error does: it stops in the middle.
+class Told extends Error {}
 
 function allocate(length) {
   const at = wasm.malloc(length);
-  if (!at) throw new Error(`there is no memory for ${length} bytes`);
+  if (!at) throw new Told(`there is no memory for ${length} bytes`);
   return at;
 }
 
@@ -60,7 +65,7 @@ const read = at => new DataView(wasm.memory.buffer).getUint32(at, true);
 function check(status) {
   if (status === 0) return;
   const bytes = new Uint8Array(wasm.memory.buffer, wasm.kernels_last_error());
-  throw new Error(new TextDecoder().decode(bytes.subarray(0, bytes.indexOf(0))));
+  throw new Told(new TextDecoder().decode(bytes.subarray(0, bytes.indexOf(0))));
 }
 
 // Creates what a function stores through its last argument.
@@ -85,12 +90,14 @@ async function withFile(file, use) {
 async function load(file) {
   wasm.kernels_shufflenet_free(network);
   network = 0;
+  checkpoint = null;
   const isa = new TextEncoder().encode("auto\0");
   network = await withFile(file, (data, length) => lend([isa.length], name => {
     new Uint8Array(wasm.memory.buffer, name, isa.length).set(isa);
     return create(out => wasm.kernels_shufflenet_load_bytes(data, length, name, out));
   }));
   workspace ||= create(out => wasm.kernels_workspace_new(out));
+  checkpoint = file;
   return { name: file.name, classes: wasm.kernels_shufflenet_classes(network) };
 }
 
@@ -121,17 +128,24 @@ async function classify(file) {
     }))));
 }
 
+// A module that has stopped in the middle cannot be used again. A new one loads the checkpoint again.
+async function restart() {
+  await start();
+  if (checkpoint) await load(checkpoint);
+}
+
 async function serve({ weights, photo }) {
   const file = weights ?? photo;
   try {
     await ready;
     postMessage(await (weights ? load(weights) : classify(photo)));
   } catch (error) {
-    const restarted = error instanceof WebAssembly.RuntimeError;
-    // What stopped in the middle cannot be used again.
-    if (restarted) ready = start();
-    const why = restarted ? `the computation stopped (${error.message}); load the checkpoint again` : error.message;
-    postMessage({ error: `${file.name}: ${why}`, restarted });
+    const why = error instanceof Told ? error.message : `the computation stopped (${error.message})`;
+    if (!(error instanceof Told)) {
+      ready = restart();
+      await ready.catch(() => ready = start());
+    }
+    postMessage({ error: `${file.name}: ${why}`, loaded: checkpoint !== null });
   }
 }
 

@@ -186,6 +186,7 @@ impl Quads for Portable {
     #[inline(always)]
     fn transpose(self, rows: [Vector; 4]) -> [Vector; 4] {
         let mut rows: [[wide::f32x4; QUADS]; 4] = bytemuck::cast(rows);
+        #[expect(clippy::needless_range_loop, reason = "the index is that of a column of four rows")]
         for i in 0..QUADS {
             let [a, b, c, d] = wide::f32x4::transpose([rows[0][i], rows[1][i], rows[2][i], rows[3][i]]);
             (rows[0][i], rows[1][i], rows[2][i], rows[3][i]) = (a, b, c, d);

@@ -41,6 +41,14 @@ pub fn from_nchw(src: &[f32], mut dst: ViewMut<'_>) {
 pub fn to_nchw(src: View<'_>, order: &ChannelOrder, mut dst: &mut [f32]) {
     let (kernels, pixels) = (kernels(), src.shape().pixels());
     expect_room(src.shape(), order, dst);
+    if pixels == 1 {
+        // A vector, such as a network's logits: there are no planes to be made.
+        for (to, &slot) in dst.iter_mut().zip(order.slots()) {
+            let (block, lane) = (slot as usize / BLOCK, slot as usize % BLOCK);
+            *to = src.data()[block * src.block_stride() + lane];
+        }
+        return;
+    }
     // Sixteen planes that would all fall into one or two sets of the first-level cache.
     let alike = pixels.is_multiple_of(512);
     // Neighbours whose slots lie in one block are taken out of it together.

@@ -180,6 +180,11 @@ static void network(const char *path) {
               KERNELS_STATUS_INVALID_ARGUMENT, "images: expected");
     must_fail(kernels_shufflenet_run(net, workspace, input, N, 31, SIDE, output), KERNELS_STATUS_INVALID_ARGUMENT,
               "at least 32x32");
+    enum { PHOTO = 3 * 224 * 224 };
+    kernels_floats_mut photo = {numbers(PHOTO), PHOTO};
+    must_fail(kernels_shufflenet_read_photo(net, (const uint8_t *)"GIF89a", 6, photo), KERNELS_STATUS_PHOTO,
+              "a GIF picture");
+    free(photo.data);
     must(kernels_shufflenet_run(net, workspace, input, N, SIDE, SIDE, output));
     for (size_t i = 0; i < N; i++) {
         size_t best = 0;

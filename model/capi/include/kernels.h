@@ -199,7 +199,7 @@ kernels_status kernels_shufflenet_load_bytes(const uint8_t *data,
                                              const char *isa,
                                              kernels_shufflenet **out);
 
-// Decodes a photo, a JPEG or PNG file of `len` bytes in memory, and makes of it the input that such a network was
+// Decodes a photo, a JPEG, PNG or WebP file of `len` bytes in memory, and makes of it the input that such a network was
 // trained on, as `shufflenet classify` does: one image of 224 x 224, 3 * 224 * 224 numbers, for kernels_shufflenet_run.
 kernels_status kernels_shufflenet_read_photo(const kernels_shufflenet *network,
                                              const uint8_t *data,

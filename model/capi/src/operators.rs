@@ -4,7 +4,7 @@ use crate::failure::{Failure, Status, guard};
 use crate::memory::{Floats, check, expect_apart, hand_out, reference, string, take_back};
 use crate::order::Order;
 use crate::tensor::{Shape, View, ViewMut};
-use kernels::{Activation, Isa, Padding};
+use kernels::{Activation, Isa, Padding, Window};
 use std::ffi::c_char;
 
 /// No activation.
@@ -68,11 +68,7 @@ pub(crate) unsafe fn isa(name: *const c_char) -> Result<Isa, Failure> {
 }
 
 /// 1x1 convolution with bias, folded batch normalisation, activation and an optional residual.
-pub struct Pointwise {
-    op: kernels::Pointwise,
-    src_slots: usize,
-    dst_slots: usize,
-}
+pub struct Pointwise(kernels::Pointwise);
 
 /// What a 1x1 convolution is made of. Zero every field that is not needed.
 #[repr(C)]
@@ -113,14 +109,11 @@ pub unsafe extern "C" fn kernels_pointwise_new(
             .groups(options.groups.max(1))
             .activation(activation(options.activation)?)
             .isa(isa(options.isa)?);
-        let (mut src_slots, mut dst_slots) = (options.ic, options.oc);
         if !options.input_order.is_null() {
-            let order = &reference("input order", options.input_order)?.0;
-            (builder, src_slots) = (builder.input_order(order), order.width());
+            builder = builder.input_order(&reference("input order", options.input_order)?.0);
         }
         if !options.output_order.is_null() {
-            let order = &reference("output order", options.output_order)?.0;
-            (builder, dst_slots) = (builder.output_order(order), order.width());
+            builder = builder.output_order(&reference("output order", options.output_order)?.0);
         }
         if let Some(bias) = options.bias.read_if_any("bias")? {
             builder = builder.bias(bias);
@@ -128,7 +121,7 @@ pub unsafe extern "C" fn kernels_pointwise_new(
         if !options.batch_norm.is_null() {
             builder = builder.batch_norm(reference("batch norm", options.batch_norm)?.read()?);
         }
-        hand_out("out", out, || Ok(Pointwise { op: builder.build(weights)?, src_slots, dst_slots }))
+        hand_out("out", out, || Ok(Pointwise(builder.build(weights)?)))
     })
 }
 
@@ -143,27 +136,16 @@ pub unsafe extern "C" fn kernels_pointwise_run(
 ) -> Status {
     // SAFETY: the caller's.
     guard(|| unsafe {
-        let Pointwise { op, src_slots, dst_slots } = reference("pointwise", pointwise)?;
-        let residual = match residual.is_null() {
-            true => None,
-            false => {
-                let view = reference("residual", residual)?;
-                expect_apart(("residual", view.data, view.len), ("dst", dst.data, dst.len))?;
-                Some(view.read("residual")?)
-            }
-        };
+        let op = &reference("pointwise", pointwise)?.0;
+        if residual.is_null() {
+            let (src, dst) = src.read_into(dst)?;
+            return Ok(op.try_run(src, dst)?);
+        }
+        let view = reference("residual", residual)?;
+        expect_apart(("residual", view.data, view.len), ("dst", dst.data, dst.len))?;
+        let residual = view.read("residual")?;
         let (src, dst) = src.read_into(dst)?;
-        let (from, to) = (src.shape(), dst.shape());
-        if (from.h, from.w) != (to.h, to.w) || from.c < *src_slots || to.c < *dst_slots {
-            return Err(Failure::invalid(format!(
-                "pointwise from {src_slots} to {dst_slots} slots: cannot run from {from} to {to}"
-            )));
-        }
-        if let Some(residual) = residual.filter(|residual| residual.shape() != to) {
-            return Err(Failure::invalid(format!("residual is {}, dst is {to}", residual.shape())));
-        }
-        op.run_with(&kernels::Serial, src, residual, dst);
-        Ok(())
+        Ok(op.residual(residual).try_run(src, dst)?)
     })
 }
 
@@ -177,10 +159,8 @@ pub unsafe extern "C" fn kernels_pointwise_free(pointwise: *mut Pointwise) {
 /// Depthwise convolution with bias, folded batch normalisation and activation.
 pub struct Depthwise {
     op: kernels::Depthwise,
-    src_slots: usize,
-    kernel: usize,
-    /// Rows and columns of padding, both sides together.
-    pad: (usize, usize),
+    /// Slots that the input order names.
+    slots: usize,
 }
 
 /// What a depthwise convolution is made of. Zero every field that is not needed.
@@ -234,14 +214,14 @@ pub unsafe extern "C" fn kernels_depthwise_new(
             right: options.pad_right,
         };
         let same = options.pad_same != 0;
-        let mut builder = kernels::Depthwise::builder(channels, kernel, stride)
-            .padding(if same { Padding::Same } else { sides })
+        let window = Window::new(kernel).stride(stride).padding(if same { Padding::Same } else { sides });
+        let mut builder = kernels::Depthwise::builder(channels, window)
             .activation(activation(options.activation)?)
             .isa(isa(options.isa)?);
-        let mut src_slots = channels;
+        let mut slots = channels;
         if !options.input_order.is_null() {
             let order = &reference("input order", options.input_order)?.0;
-            (builder, src_slots) = (builder.input_order(order), order.width());
+            (builder, slots) = (builder.input_order(order), order.width());
         }
         if let Some(bias) = options.bias.read_if_any("bias")? {
             builder = builder.bias(bias);
@@ -249,30 +229,8 @@ pub unsafe extern "C" fn kernels_depthwise_new(
         if !options.batch_norm.is_null() {
             builder = builder.batch_norm(reference("batch norm", options.batch_norm)?.read()?);
         }
-        hand_out("out", out, || {
-            let op = builder.build(weights)?;
-            // With padding "same", the window fits every image.
-            let pad = match same {
-                true => (kernel, kernel),
-                // (Each is smaller than the kernel, or `build` would have refused it.)
-                false => (options.pad_top + options.pad_bottom, options.pad_left + options.pad_right),
-            };
-            Ok(Depthwise { op, src_slots, kernel, pad })
-        })
+        hand_out("out", out, || Ok(Depthwise { op: builder.build(weights)?, slots }))
     })
-}
-
-impl Depthwise {
-    fn output_shape(&self, h: usize, w: usize) -> Result<kernels::Shape, Failure> {
-        let fits = |len: usize, pad| len > 0 && len.checked_add(pad).is_some_and(|len| len >= self.kernel);
-        if !fits(h, self.pad.0) || !fits(w, self.pad.1) {
-            return Err(Failure::invalid(format!(
-                "a {h}x{w} image is smaller than the window, {}",
-                self.kernel
-            )));
-        }
-        Ok(self.op.output_shape(h, w))
-    }
 }
 
 /// The shape that `dst` must have (it may have more slots) for a source of `h` x `w`.
@@ -285,7 +243,8 @@ pub unsafe extern "C" fn kernels_depthwise_output_shape(
 ) -> Status {
     // SAFETY: the caller's.
     guard(|| unsafe {
-        let shape = reference("depthwise", depthwise)?.output_shape(h, w)?;
+        let Depthwise { op, slots } = reference("depthwise", depthwise)?;
+        let shape = op.try_output_shape(kernels::Shape::new(*slots, h, w))?;
         check("out", out, 1)?;
         out.write(shape.into());
         Ok(())
@@ -314,18 +273,9 @@ pub unsafe extern "C" fn kernels_depthwise_run(
 ) -> Status {
     // SAFETY: the caller's.
     guard(|| unsafe {
-        let depthwise = reference("depthwise", depthwise)?;
+        let op = &reference("depthwise", depthwise)?.op;
         let (src, dst) = src.read_into(dst)?;
-        let (from, to) = (src.shape(), dst.shape());
-        let expected = depthwise.output_shape(from.h, from.w)?;
-        if from.c < depthwise.src_slots || to.c < expected.c || (to.h, to.w) != (expected.h, expected.w) {
-            return Err(Failure::invalid(format!(
-                "depthwise of {} slots: cannot run from {from} to {to}, which should be {expected}",
-                depthwise.src_slots
-            )));
-        }
-        depthwise.op.run(src, dst);
-        Ok(())
+        Ok(op.try_run(src, dst)?)
     })
 }
 
@@ -337,10 +287,7 @@ pub unsafe extern "C" fn kernels_depthwise_free(depthwise: *mut Depthwise) {
 }
 
 /// dst = activation(src * scale + shift), one scale and shift per channel.
-pub struct Affine {
-    op: kernels::Affine,
-    channels: usize,
-}
+pub struct Affine(kernels::Affine);
 
 /// Packs one scale and one shift per channel.
 #[unsafe(no_mangle)]
@@ -384,7 +331,7 @@ unsafe fn affine(
     let activation = self::activation(activation)?;
     // SAFETY: the caller's.
     let isa = unsafe { self::isa(isa) }?;
-    Ok(Affine { op: kernels::Affine::new(scale, shift, activation, isa)?, channels: scale.len() })
+    Ok(Affine(kernels::Affine::builder(scale.len()).activation(activation).isa(isa).build(scale, shift)?))
 }
 
 /// Computes `dst` from `src`, of the same shape; the two may be the same memory.
@@ -392,21 +339,14 @@ unsafe fn affine(
 pub unsafe extern "C" fn kernels_affine_run(affine: *const Affine, src: View, dst: ViewMut) -> Status {
     // SAFETY: the caller's.
     guard(|| unsafe {
-        let affine = reference("affine", affine)?;
-        if src.shape != dst.shape || src.shape.c != affine.channels {
-            let (from, to) = (kernels::Shape::from(src.shape), kernels::Shape::from(dst.shape));
-            return Err(Failure::invalid(format!(
-                "affine of {} channels: cannot run from {from} to {to}",
-                affine.channels
-            )));
-        }
+        let op = &reference("affine", affine)?.0;
         if src.data == dst.data.cast_const() {
-            affine.op.run_in_place(dst.write("dst")?);
+            op.check(src.shape.into(), dst.shape.into())?;
+            Ok(op.try_run_in_place(dst.write("dst")?)?)
         } else {
             let (src, dst) = src.read_into(dst)?;
-            affine.op.run(src, dst);
+            Ok(op.try_run(src, dst)?)
         }
-        Ok(())
     })
 }
 
@@ -418,11 +358,7 @@ pub unsafe extern "C" fn kernels_affine_free(affine: *mut Affine) {
 }
 
 /// A copy of a value with channel c in slot c: a shuffle that moves data.
-pub struct Materialize {
-    op: kernels::Materialize,
-    channels: usize,
-    src_slots: usize,
-}
+pub struct Materialize(kernels::Materialize);
 
 /// Prepares to gather the channels of `order`.
 #[unsafe(no_mangle)]
@@ -434,8 +370,8 @@ pub unsafe extern "C" fn kernels_materialize_new(
     // SAFETY: the caller's.
     guard(|| unsafe {
         let order = &reference("order", order)?.0;
-        let op = kernels::Materialize::new(order, self::isa(isa)?)?;
-        hand_out("out", out, || Ok(Materialize { op, channels: order.channels(), src_slots: order.width() }))
+        let op = kernels::Materialize::builder(order).isa(self::isa(isa)?).build()?;
+        hand_out("out", out, || Ok(Materialize(op)))
     })
 }
 
@@ -448,16 +384,9 @@ pub unsafe extern "C" fn kernels_materialize_run(
 ) -> Status {
     // SAFETY: the caller's.
     guard(|| unsafe {
-        let Materialize { op, channels, src_slots } = reference("materialize", materialize)?;
+        let op = &reference("materialize", materialize)?.0;
         let (src, dst) = src.read_into(dst)?;
-        let (from, to) = (src.shape(), dst.shape());
-        if (from.h, from.w) != (to.h, to.w) || from.c < *src_slots || to.c != *channels {
-            return Err(Failure::invalid(format!(
-                "shuffle of {channels} channels from {src_slots} slots: cannot run from {from} to {to}"
-            )));
-        }
-        op.run(src, dst);
-        Ok(())
+        Ok(op.try_run(src, dst)?)
     })
 }
 

@@ -17,7 +17,7 @@ use clap::Parser;
 use image::{ImageEncoder, RgbImage};
 use model::atomic_file::AtomicFile;
 use model::npy;
-use model::preprocess::Picture;
+use model::photo::Picture;
 use model::weights::{Checkpoint, WeightsError};
 use network::{CLASSES, FIELDS, FastestDet, GRID, SIDE};
 use std::error::Error;
@@ -48,7 +48,7 @@ struct Arguments {
     /// Write the network's output, 1x85x22x22, to this .npy file
     #[arg(long, value_name = "FILE")]
     raw: Option<PathBuf>,
-    /// JPEG or PNG
+    /// JPEG, PNG or WebP
     #[arg(required_unless_present = "tensor")]
     photo: Option<PathBuf>,
 }
@@ -103,7 +103,7 @@ fn load(path: &Path) -> Result<FastestDet> {
         WeightsError::Io { .. } => error.to_string(),
         _ => of_file(&error),
     })?;
-    Ok(FastestDet::new(&checkpoint, kernels::Isa::from_env()?).map_err(|error| of_file(&*error))?)
+    Ok(FastestDet::new(&checkpoint, kernels::Isa::from_env()?).map_err(|error| of_file(&error))?)
 }
 
 fn open_photo(path: &Path) -> Result<RgbImage> {

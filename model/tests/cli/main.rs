@@ -1,8 +1,11 @@
 //! The command `shufflenet` from outside: what it prints, writes and returns.
 
 mod arrays;
+mod checkpoints;
 mod files;
 mod measured;
+#[cfg(target_os = "linux")]
+mod outputs;
 mod photos;
 mod usage;
 

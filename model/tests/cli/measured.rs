@@ -1,6 +1,6 @@
 //! `shufflenet summary`, `bench` and `profile`.
 
-use crate::{files, run, scratch};
+use crate::{files, finish, run, scratch};
 use kernels::Isa;
 use model::{Config, Network, Synthetic, WIDTHS, Wiring};
 use serde_json::Value;
@@ -85,7 +85,7 @@ fn a_plot_is_a_whole_file_or_none() {
     }
     let nowhere = dir.join("no folder/network.svg");
     run(["summary", "--plot", nowhere.to_str().unwrap()]).failed(1, &["network.svg", "No such file"]);
-    run(["summary", "--plot", dir.to_str().unwrap()]).failed(1, &["plot", "not a regular file"]);
+    run(["summary", "--plot", dir.to_str().unwrap()]).failed(1, &["plot: Is a directory"]);
     assert_eq!(files(&dir), ["network.svg"]);
 }
 
@@ -119,7 +119,7 @@ fn bench_tells_all_that_it_promises() {
             assert_eq!(report["isa"], isa.name());
             let config = Config::published("0.5", Wiring::Megvii).unwrap();
             let network = Network::new(&config, &Synthetic::new(&config).unwrap(), isa).unwrap();
-            let macs: usize = network.costs(96, 96).iter().map(|cost| cost.macs).sum();
+            let macs: u64 = network.costs(96, 96).iter().map(|cost| cost.macs).sum();
             assert_eq!(report["macs"], macs);
             assert!(number(&report, "n") >= 10.0);
             let times = ["min_ms", "median_ms", "p90_ms", "p99_ms"].map(|name| number(&report, name));
@@ -130,6 +130,40 @@ fn bench_tells_all_that_it_promises() {
             assert!((number(&report, "percent_of_peak") / percent - 1.0).abs() < 1e-3, "{report}");
         }
     }
+}
+
+/// Threads beyond the processors that there are add nothing to the peak.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_peak_is_that_of_the_processors_really_had() {
+    let allowed = std::fs::read_to_string("/proc/self/status").unwrap();
+    let list = allowed.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    let first = list.trim().split([',', '-']).next().unwrap();
+    let peak = |command: &str, threads: &str| {
+        let mut words = std::process::Command::new("taskset");
+        words.args([
+            "-c",
+            first,
+            env!("CARGO_BIN_EXE_shufflenet"),
+            command,
+            "--width",
+            "0.5",
+            "--size",
+            "64",
+        ]);
+        words.args(["--seconds", "0.2", "--json", "--threads", threads]);
+        let report: Value = serde_json::from_str(&finish(words).good()).unwrap();
+        assert_eq!(report["processors"], 1, "{report}");
+        number(&report, "peak_gflops")
+    };
+    if std::process::Command::new("taskset").arg("--version").output().is_ok() {
+        for command in ["bench", "profile"] {
+            let (one, sixteen) = (peak(command, "1"), peak(command, "16"));
+            assert!(sixteen < 4.0 * one, "{one} GFLOP/s with one thread, {sixteen} with sixteen");
+        }
+    }
+    let here = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(json(&["bench", "--size", "32", "--seconds", "0.01", "--json"])["processors"], here);
 }
 
 /// More than the peak would be a wrong peak.
@@ -189,7 +223,7 @@ fn a_profile_tells_of_every_layer_and_kind() {
     let peak = number(&report, "peak_gflops");
     for ((row, layer), cost) in layers.iter().zip(network.layers()).zip(network.costs(64, 64)) {
         assert_eq!(row["name"], layer.name);
-        assert_eq!(row["kind"], layer.kind.name());
+        assert_eq!(row["kind"], layer.class.name());
         assert_eq!(row["output"], serde_json::json!(cost.output));
         assert_eq!(row["macs"], cost.macs);
         assert_eq!(row["mac_bytes"], cost.mac_bytes);

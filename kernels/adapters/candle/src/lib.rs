@@ -17,19 +17,14 @@
 //! ```
 
 use candle_core::{CpuStorage, CustomOp1, Error, Layout, Module, Result, Shape, Tensor, bail};
-use kernels::{ChannelOrder, Depthwise, Padding, Rayon, layout};
+use kernels::{ChannelOrder, Depthwise, Rayon, Window, layout};
 
 /// A depthwise convolution, 3x3 or 5x5, of float32 tensors in candle's order: image, channel, row, column.
 ///
 /// The weights are packed once, for the fastest instruction set of this processor. It runs on the current rayon pool,
 /// as candle does, and on the CPU only. It has no gradient.
 #[derive(Debug)]
-pub struct DepthwiseConv2d {
-    op: Depthwise,
-    channels: usize,
-    kernel: usize,
-    padding: usize,
-}
+pub struct DepthwiseConv2d(Depthwise);
 
 impl DepthwiseConv2d {
     /// Packs `weight` of (channels, 1, kernel, kernel) and `bias` of (channels).
@@ -44,11 +39,11 @@ impl DepthwiseConv2d {
         }
         let weights = weight.flatten_all()?.to_vec1::<f32>()?;
         let bias = bias.map(Tensor::to_vec1::<f32>).transpose()?;
-        let mut builder = Depthwise::builder(channels, kernel, stride).padding(Padding::all(padding));
+        let mut builder = Depthwise::builder(channels, Window::new(kernel).stride(stride).pad(padding));
         if let Some(bias) = &bias {
             builder = builder.bias(bias);
         }
-        Ok(Self { op: builder.build(&weights).map_err(Error::wrap)?, channels, kernel, padding })
+        builder.build(&weights).map(Self).map_err(Error::wrap)
     }
 }
 
@@ -71,24 +66,19 @@ impl CustomOp1 for DepthwiseConv2d {
         let Some((start, end)) = place.contiguous_offsets() else {
             return Err(Error::RequiresContiguous { op: self.name() });
         };
-        if channels != self.channels || h.min(w) + 2 * self.padding < self.kernel {
-            bail!(
-                "{}: {} channels of at least {} rows and columns, found {:?}",
-                self.name(),
-                self.channels,
-                self.kernel.saturating_sub(2 * self.padding),
-                place.shape()
-            );
+        let from = kernels::Shape::new(channels, h, w);
+        let to = self.0.try_output_shape(from).map_err(Error::wrap)?;
+        if to.c != channels {
+            bail!("{}: expected {} channels, found {channels}", self.name(), to.c);
         }
-        let to = self.op.output_shape(h, w);
         let order = ChannelOrder::identity(channels);
-        let mut src = kernels::Tensor::zeros(kernels::Shape::new(channels, h, w));
+        let mut src = kernels::Tensor::zeros(from);
         let mut dst = kernels::Tensor::zeros(to);
         let mut output = vec![0.0; images * channels * to.pixels()];
         let planar = elements[start..end].chunks_exact(channels * h * w);
         for (image, output) in planar.zip(output.chunks_exact_mut(channels * to.pixels())) {
             layout::from_nchw(image, src.view_mut());
-            self.op.run_with(&Rayon, src.view(), dst.view_mut());
+            self.0.on(&Rayon).run(src.view(), dst.view_mut());
             layout::to_nchw(dst.view(), &order, output);
         }
         Ok((CpuStorage::F32(output), Shape::from((images, channels, to.h, to.w))))

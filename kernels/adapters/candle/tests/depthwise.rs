@@ -55,7 +55,7 @@ fn what_cannot_be_is_an_error() -> Result<()> {
         assert!(DepthwiseConv2d::new(&random(&weight)?, None, stride, padding).is_err(), "{weight:?}");
     }
     let op = DepthwiseConv2d::new(&random(&[4, 1, 5, 5])?, None, 1, 1)?;
-    for shape in [[1, 3, 8, 8], [1, 4, 8, 2]] {
+    for shape in [[1, 3, 8, 8], [1, 5, 8, 8], [1, 4, 8, 2]] {
         assert!(op.forward(&random(&shape)?).is_err(), "{shape:?}");
     }
     assert!(op.forward(&random(&[4, 8, 8])?).is_err());

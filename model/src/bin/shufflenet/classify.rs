@@ -1,11 +1,14 @@
 //! `shufflenet classify`: what is in a photo.
 
 use crate::failure::{Failure, Output, Result, printable, say};
+use crate::options::WeightsArgs;
 use crate::table::Columns;
 use crate::{Context, checkpoint, threads};
-use model::preprocess::{Picture, PictureError, Recipe};
+use indicatif::{ProgressBar, ProgressStyle};
+use model::photo::{Picture, Recipe};
 use model::{Images, Network, Workspace, labels};
 use serde::Serialize;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 /// Name what photos show
@@ -15,6 +18,8 @@ Examples:
   shufflenet fetch 1.0
   shufflenet classify cat.jpg dog.png --weights shufflenetv2_x1-5666bf0f80.pth
   shufflenet classify leaf.jpg --weights trained.safetensors --labels plants.txt --top 3 --json
+  curl -s https://example.org/cat.webp | shufflenet classify - --weights trained.safetensors
+  shufflenet classify holidays/ --weights trained.safetensors --jsonl >holidays.jsonl
 
 Photos are turned as their EXIF orientation says, resized, and cropped to 224x224:
   torchvision   short side 256 for 0.5x and 1.0x, 232 for 1.5x and 2.0x; mean and deviation
@@ -23,15 +28,15 @@ Photos are turned as their EXIF orientation says, resized, and cropped to 224x22
 A photo that cannot be read does not keep the others from being classified; the exit
 status is 1 then.")]
 pub(crate) struct Args {
-    /// JPEG or PNG files
+    /// JPEG, PNG or WebP files; of a folder all in it, in the order of their names; `-` is the standard input
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
 
-    /// Checkpoint: PyTorch's .pth, .safetensors, or HDF5 from Keras 2; wiring, width and classes are recognised
-    #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
+    #[command(flatten)]
+    weights: WeightsArgs,
 
-    /// Names of the classes, one per line [default: ImageNet's, where there are 1000 classes]
+    /// Names of the classes: a text in UTF-8 or UTF-16, one per line, empty lines at the end not counted; or JSON, as
+    /// imagenet_class_index.json is [default: ImageNet's, where there are 1000 classes]
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
 
@@ -39,9 +44,13 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
 
-    /// Write JSON
+    /// Write JSON: one array of all photos, at the end
     #[arg(long)]
     json: bool,
+
+    /// Write JSON lines: one object per photo, as soon as it is done
+    #[arg(long, visible_alias = "json-lines", conflicts_with = "json")]
+    jsonl: bool,
 }
 
 /// What is told of a photo; the names are those of the JSON.
@@ -63,8 +72,15 @@ struct Guess<'a> {
 }
 
 pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
+    if args.images.iter().filter(|image| is_standard_input(image)).count() > 1 {
+        return Err(Failure::Usage(String::from("IMAGE: the standard input can be read once only")));
+    }
     let network = checkpoint::load(&args.weights, context.isa)?;
     let classes = network.config().classes;
+    if classes == 0 {
+        let why = "the network ends in features, so there are no classes (`logits` writes the features)";
+        return Err(Failure::Other(format!("{}: {why}", args.weights.file.display())));
+    }
     let names: Vec<String> = match &args.labels {
         Some(path) => labels::load(path, classes).map_err(|e| Failure::Other(e.to_string()))?,
         None => {
@@ -74,11 +90,13 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
         }
     };
     let recipe = Recipe::of(network.config());
+    let photos: Vec<PathBuf> = args.images.iter().flat_map(|image| photos_of(image)).collect();
+    let bar = progress(photos.len(), args);
     let failed = threads::run(context.threads, None, |parallel| -> Result<bool> {
         let mut workspace = network.workspace();
         let mut answers = Vec::new();
         let mut failed = false;
-        for path in &args.images {
+        for path in &photos {
             let image = path.to_string_lossy().into_owned();
             let answer = match probabilities(&network, &recipe, path, parallel, &mut workspace) {
                 Ok(probabilities) => {
@@ -86,36 +104,83 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
                     Answer { image, top: Some(top), error: None }
                 }
                 Err(error) => {
-                    say("error", &error.to_string());
+                    bar.suspend(|| say("error", &error));
                     failed = true;
-                    Answer { image, top: None, error: Some(error.to_string()) }
+                    Answer { image, top: None, error: Some(error) }
                 }
             };
-            if args.json {
+            if args.jsonl {
+                writeln!(out, "{}", json(&answer))?;
+                out.flush()?;
+            } else if args.json {
                 answers.push(answer);
             } else if let Some(top) = &answer.top {
                 write!(out, "{}\n\n{}\n", printable(&answer.image), table(top))?;
             }
+            bar.inc(1);
         }
+        bar.finish_and_clear();
         if args.json {
-            writeln!(out, "{}", serde_json::to_string(&answers).expect("plain numbers and names"))?;
+            writeln!(out, "{}", json(&answers))?;
         }
         Ok(failed)
     })??;
     if failed { Err(Failure::Told) } else { Ok(()) }
 }
 
+fn json(answer: &impl Serialize) -> String {
+    serde_json::to_string(answer).expect("plain numbers and names")
+}
+
+fn is_standard_input(image: &Path) -> bool {
+    image.as_os_str() == "-"
+}
+
+/// How photos' names end, those too that are not read: of a folder, nobody should miss one without being told.
+const ENDINGS: [&str; 13] =
+    ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "heic", "heif", "avif", "gif", "bmp", "tif", "tiff"];
+
+/// The photos in a folder, or else the path itself.
+fn photos_of(image: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(image).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let is_photo = |path: &PathBuf| {
+        let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+        ending.is_some_and(|ending| ENDINGS.iter().any(|photo| ending == *photo)) && path.is_file()
+    };
+    let mut photos: Vec<PathBuf> = entries.filter(is_photo).collect();
+    photos.sort();
+    if photos.is_empty() { vec![image.to_owned()] } else { photos }
+}
+
+/// A bar on the standard error, if that is a terminal, where answers do not tell how far the work is.
+fn progress(photos: usize, args: &Args) -> ProgressBar {
+    let answers_tell = !args.json && io::stdout().is_terminal();
+    if photos < 2 || answers_tell {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{wide_bar} {pos} of {len} photos, {per_sec}, {eta} left");
+    ProgressBar::new(photos as u64).with_style(style.expect("a constant template"))
+}
+
+/// The probability of each class, or one line about why there is none.
 fn probabilities(
     network: &Network,
     recipe: &Recipe,
     path: &Path,
     parallel: &dyn kernels::Parallel,
     workspace: &mut Workspace,
-) -> std::result::Result<Vec<f32>, PictureError> {
-    let input = recipe.apply(&Picture::open(path)?);
+) -> std::result::Result<Vec<f32>, String> {
+    let picture = if is_standard_input(path) {
+        Picture::read(io::stdin().lock()).map_err(|e| format!("standard input: {e}"))
+    } else if path.is_dir() {
+        Err(format!("{}: a folder in which no file is named as photos are (.jpg, .png, ..)", path.display()))
+    } else {
+        Picture::open(path).map_err(|e| e.to_string())
+    };
+    let input = recipe.apply(&picture?);
     let mut logits = vec![0.0; network.config().classes];
     network.run(parallel, Images::nchw(&input, 1, recipe.crop, recipe.crop), workspace, &mut logits);
-    kernels::softmax(&mut logits);
+    model::probabilities(&mut logits);
     Ok(logits)
 }
 

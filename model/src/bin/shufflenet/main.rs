@@ -16,6 +16,7 @@ mod table;
 mod threads;
 mod timing;
 
+use clap::builder::PossibleValuesParser;
 use clap::{CommandFactory, Parser, Subcommand};
 use failure::{Failure, Output, Result};
 use kernels::Isa;
@@ -33,12 +34,12 @@ use std::sync::Mutex;
 )]
 struct Cli {
     /// Threads that work on an image or a batch; results do not depend on it
-    #[arg(long, global = true, help_heading = GLOBAL, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: u16,
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "N", default_value = "1", value_parser = options::whole_number(1..=1024), allow_negative_numbers = true)]
+    threads: u32,
 
     /// Instruction set; `auto` is the best that this processor has [default: what the environment variable
     /// KERNELS_ISA says, else auto]
-    #[arg(long, global = true, help_heading = GLOBAL, value_parser = ["auto", "avx512", "avx2", "portable"])]
+    #[arg(long, global = true, help_heading = GLOBAL, value_parser = isas())]
     isa: Option<String>,
 
     #[command(subcommand)]
@@ -69,7 +70,13 @@ enum Command {
     Convert(convert::Args),
 }
 
-/// What every command is told.
+/// What the kernels were compiled for, and the names that are always understood.
+fn isas() -> PossibleValuesParser {
+    let portable = Some("portable").filter(|name| !Isa::names().any(|isa| isa == *name));
+    PossibleValuesParser::new(["auto"].into_iter().chain(Isa::names()).chain(portable))
+}
+
+/// What commands that run a network are told.
 struct Context {
     isa: Isa,
     threads: usize,
@@ -84,17 +91,20 @@ fn run(out: &mut Output) -> Result {
         }
         Err(error) => return Err(Failure::of_usage(&error, Cli::command())),
     };
-    let isa = match isa {
-        Some(name) => Isa::from_name(&name).map_err(|e| Failure::Usage(format!("--isa: {e}")))?,
-        None => Isa::from_env().map_err(|e| Failure::Other(format!("KERNELS_ISA: {e}")))?,
+    // The others have no use for an instruction set, and do not ask for one.
+    let context = || -> Result<Context> {
+        let isa = match isa {
+            Some(name) => Isa::from_name(&name).map_err(|e| Failure::Usage(format!("--isa: {e}")))?,
+            None => Isa::from_env().map_err(|e| Failure::Other(format!("KERNELS_ISA: {e}")))?,
+        };
+        Ok(Context { isa, threads: threads as usize })
     };
-    let context = Context { isa, threads: threads.into() };
     match command {
-        Command::Classify(args) => classify::run(&context, &args, out),
-        Command::Logits(args) => logits::run(&context, &args),
-        Command::Summary(args) => summary::run(&context, &args, out),
-        Command::Profile(args) => profile::run(&context, &args, out),
-        Command::Bench(args) => bench::run(&context, &args, out),
+        Command::Classify(args) => classify::run(&context()?, &args, out),
+        Command::Logits(args) => logits::run(&context()?, &args, out),
+        Command::Summary(args) => summary::run(&args, out),
+        Command::Profile(args) => profile::run(&context()?, &args, out),
+        Command::Bench(args) => bench::run(&context()?, &args, out),
         Command::Fetch(args) => fetch::run(&args, out),
         Command::Convert(args) => convert::run(&args, out),
     }

@@ -3,10 +3,11 @@
 use crate::failure::{Output, Result};
 use crate::options::{Batch, NetworkArgs, RunArgs, Size};
 use crate::table::{Columns, grouped, shape};
-use crate::timing::{Peak, rounds, tidy, time};
+use crate::timing::{Peak, processors, rounds, tidy, time};
 use crate::{Context, threads};
 use kernels::Parallel;
-use model::{Cost, Images, Kind, Network, Workspace};
+use model::graph::{Class, Cost};
+use model::{Images, Network, Workspace};
 use serde::Serialize;
 use std::time::Instant;
 
@@ -44,6 +45,8 @@ struct Report {
     size: Size,
     batch: u32,
     threads: usize,
+    /// Processors that this process may run on.
+    processors: usize,
     isa: &'static str,
     n: usize,
     end_to_end_ms: f64,
@@ -77,8 +80,8 @@ struct Kindred {
 struct Row {
     ms: f64,
     percent_of_time: f64,
-    macs: usize,
-    mac_bytes: usize,
+    macs: u64,
+    mac_bytes: u64,
     gflops: f64,
     percent_of_peak: f64,
     /// FLOP per byte.
@@ -88,8 +91,8 @@ struct Row {
 impl Row {
     /// `seconds` for the whole batch, out of `total`; `costs` for one image; `peak` in FLOP per second.
     fn new(seconds: f64, total: f64, costs: &[&Cost], batch: u32, peak: f64) -> Self {
-        let macs: usize = costs.iter().map(|cost| cost.macs).sum();
-        let mac_bytes: usize = costs.iter().map(|cost| cost.mac_bytes).sum();
+        let macs: u64 = costs.iter().map(|cost| cost.macs).sum();
+        let mac_bytes: u64 = costs.iter().map(|cost| cost.mac_bytes).sum();
         let flops = 2.0 * macs as f64;
         let rate = flops * f64::from(batch) / seconds;
         Self {
@@ -112,13 +115,14 @@ struct Round {
 
 pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
     let Args { network: which, run } = args;
+    let processors = processors();
     let batch = Batch::new(run.batch, which.size)?;
     let network = which.network(context.isa)?;
     let costs = network.costs(which.size.h, which.size.w);
 
     let (taken, peak) = threads::run(context.threads, run.pin.as_ref(), |parallel| {
         let mut workspace = network.workspace();
-        let mut logits = vec![0.0; network.config().classes];
+        let mut logits = vec![0.0; network.config().outputs()];
         let mut peak = Peak::new(context.isa, parallel);
         let mut taken = Vec::new();
         let mut turn = false;
@@ -154,26 +158,27 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
         Row::new(seconds, sum, &costs, run.batch, peak)
     };
     let all: Vec<usize> = (0..costs.len()).collect();
-    let kinds = [Kind::Stem, Kind::Pointwise, Kind::Depthwise, Kind::Head];
+    let of_class = |class: Class| -> Vec<usize> {
+        all.iter().copied().filter(|&layer| network.layers()[layer].class == class).collect()
+    };
     let report = Report {
         width: which.width(),
         wiring: which.wiring.name(),
         size: which.size,
         batch: run.batch,
         threads: context.threads,
+        processors,
         isa: context.isa.name(),
         n,
         end_to_end_ms: tidy(1e3 * end_to_end),
         sum_ms: tidy(1e3 * sum),
         peak_gflops: tidy(1e-9 * peak),
         total: row(&all),
-        kinds: kinds
+        kinds: Class::ALL
             .into_iter()
-            .map(|kind| {
-                let of_kind: Vec<_> =
-                    all.iter().copied().filter(|&layer| network.layers()[layer].kind == kind).collect();
-                Kindred { kind: kind.name(), layers: of_kind.len(), row: row(&of_kind) }
-            })
+            .map(|class| (class, of_class(class)))
+            .filter(|(_, layers)| !layers.is_empty())
+            .map(|(class, layers)| Kindred { kind: class.name(), layers: layers.len(), row: row(&layers) })
             .collect(),
         layers: all
             .iter()
@@ -181,7 +186,7 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
                 let (layer, cost) = (&network.layers()[index], &costs[index]);
                 Layer {
                     name: layer.name.clone(),
-                    kind: layer.kind.name(),
+                    kind: layer.class.name(),
                     input: cost.input,
                     output: cost.output,
                     row: row(&[index]),
@@ -231,11 +236,9 @@ fn fastest_tenth(mut rounds: Vec<Round>) -> (f64, Vec<f64>) {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { width, wiring, size, batch, threads, isa, .. } = self;
-        writeln!(
-            f,
-            "ShuffleNetV2 {width:.1}x ({wiring} wiring), {size}, batch {batch}, {isa}, threads: {threads}\n"
-        )?;
+        let Self { width, wiring, size, batch, threads, processors, isa, .. } = self;
+        write!(f, "ShuffleNetV2 {width:.1}x ({wiring} wiring), {size}, batch {batch}, {isa}, ")?;
+        writeln!(f, "threads: {threads}, processors: {processors}\n")?;
 
         let heads = ["ms", "% time", "GFLOP/s", "% peak", "mac_bytes", "FLOP/byte"];
         let numbers = |row: &Row| {

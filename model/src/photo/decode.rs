@@ -1,0 +1,114 @@
+//! From a file to a [`Picture`].
+
+use super::format::{Format, what_else};
+use super::orientation::Orientation;
+use super::{Picture, PictureError, jpeg, png, webp};
+use std::fs::File;
+use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+/// The longest buffer that a decoder may ask for, and the longest file that is read: 512 MiB, which is a picture of 178
+/// megapixels in RGB. Pillow draws the line at the same size.
+pub(super) const MAX_BYTES: usize = 512 << 20;
+
+impl Picture {
+    /// Reads a JPEG, PNG or WebP file. What it is, its content says; its name is not looked at.
+    ///
+    /// The picture comes out turned as the file's EXIF orientation says. As with Pillow's `convert("RGB")`, transparency
+    /// is dropped and palettes are applied; of 16-bit samples the upper half is kept; of an animation the first frame.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, is of another kind (HEIC, a web page, ...), cut off or damaged, or would need more
+    /// than 512 MiB in one piece. The sentence names the file. A panic in a decoder is such an error too, where panics
+    /// unwind; then Rust's panic hook has run.
+    pub fn open(path: &Path) -> Result<Self, PictureError> {
+        let named = |why: String| PictureError(format!("{}: {why}", path.display()));
+        // A pipe or a device may never end.
+        match std::fs::metadata(path) {
+            Ok(found) if found.is_file() => {}
+            Ok(found) if found.is_dir() => return Err(named(String::from("a folder, not a photo"))),
+            Ok(_) => return Err(named(String::from("not a regular file"))),
+            Err(e) => return Err(named(e.to_string())),
+        }
+        let file = File::open(path).map_err(|e| named(e.to_string()))?;
+        Self::read(file).map_err(|e| named(e.0))
+    }
+
+    /// The same for whatever can be read to its end, such as the standard input.
+    pub fn read(source: impl Read) -> Result<Self, PictureError> {
+        let mut bytes = Vec::new();
+        source.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|e| PictureError(e.to_string()))?;
+        if bytes.len() > MAX_BYTES {
+            return Err(PictureError(format!("longer than {} MiB, the limit for photos", MAX_BYTES >> 20)));
+        }
+        Self::decode(&bytes)
+    }
+
+    /// The same for a file in memory.
+    pub fn decode(bytes: &[u8]) -> Result<Self, PictureError> {
+        let decode = match Format::of(bytes) {
+            Some(Format::Jpeg) => jpeg::decode,
+            Some(Format::Png) => png::decode,
+            Some(Format::WebP) => webp::decode,
+            None => return Err(PictureError(what_else(bytes))),
+        };
+        contained(|| {
+            let Decoded { width, height, pixels, orientation } = decode(bytes)?;
+            Ok(orientation.turn(Self::from_rgb(width, height, pixels).map_err(|e| e.0)?))
+        })
+    }
+}
+
+/// What a decoder returns: RGB as stored, and how to turn it.
+pub(super) struct Decoded {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    pub(super) pixels: Vec<u8>,
+    pub(super) orientation: Orientation,
+}
+
+/// An error where `width` x `height` pixels of at most `bytes` bytes each are more than a decoder may hold.
+pub(super) fn check_size(width: usize, height: usize, bytes: usize) -> Result<(), String> {
+    let size = width.checked_mul(height).and_then(|pixels| pixels.checked_mul(bytes));
+    if size.is_some_and(|size| size <= MAX_BYTES) {
+        return Ok(());
+    }
+    Err(format!("{width} x {height} pixels are beyond the limit of {} MiB", MAX_BYTES >> 20))
+}
+
+/// RGB from pixels of one sample (grey), two (grey, alpha), three (RGB) or four (RGB, alpha).
+pub(super) fn to_rgb(samples: Vec<u8>, channels: usize) -> Vec<u8> {
+    if channels == 3 {
+        return samples;
+    }
+    let mut rgb = Vec::with_capacity(samples.len() / channels * 3);
+    for pixel in samples.chunks_exact(channels) {
+        rgb.extend(if channels < 3 { [pixel[0]; 3] } else { [pixel[0], pixel[1], pixel[2]] });
+    }
+    rgb
+}
+
+/// Whatever goes wrong in `work`, a panic too, becomes one line.
+fn contained(work: impl FnOnce() -> Result<Picture, String>) -> Result<Picture, PictureError> {
+    // What a panic leaves half done are the decoder's own values, which nobody sees again.
+    let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        Err(format!("the decoder gave up on this file ({text}); please report it"))
+    });
+    result.map_err(|why| PictureError(why.replace(['\n', '\r'], " ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_of_this_picture() {
+        let message = contained(|| panic!("number\n{}", 7)).unwrap_err().to_string();
+        assert!(message.contains("number 7") && !message.contains('\n'), "{message}");
+        let message = contained(|| panic!("plain")).unwrap_err().to_string();
+        assert!(message.contains("plain"), "{message}");
+    }
+}
