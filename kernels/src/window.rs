@@ -106,6 +106,24 @@ impl Window {
         Ok((rows.len, columns.len))
     }
 
+    /// Rows and columns that a transposed convolution by this window makes of `h` x `w` pixels: `(len - 1) * stride + kernel -
+    /// padding + output_padding`.
+    ///
+    /// # Errors
+    /// Where nothing is left, the padding is "same", or it does not fit into memory.
+    pub fn transposed(self, h: usize, w: usize, output_padding: [usize; 2]) -> Result<(usize, usize), Error> {
+        let Padding::Sides { top, bottom, left, right } = self.padding else {
+            return Err(mismatch("a transposed convolution with \"same\" padding"));
+        };
+        let side = |axis: usize, len: usize, padding: [usize; 2]| {
+            let reach = extent::product([len.checked_sub(1)?, self.stride[axis]])?;
+            let whole = extent::sum([reach, self.kernel[axis], output_padding[axis]])?;
+            whole.checked_sub(extent::sum(padding)?).filter(|&len| len > 0)
+        };
+        let sides = side(0, h, [top, bottom]).zip(side(1, w, [left, right]));
+        sides.ok_or_else(|| mismatch(format_args!("a transposed convolution by {self} leaves nothing of {h}x{w}")))
+    }
+
     /// Where windows lie along the rows and along the columns of an image.
     pub(crate) fn axes(self, h: usize, w: usize) -> Result<[Axis; 2], Error> {
         match (self.axis(0, h), self.axis(1, w)) {

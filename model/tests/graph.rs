@@ -120,7 +120,7 @@ fn every_kind_of_node() {
     let c = net.push(Conv::new(44, window(1, 1)).groups(4).bias(), &[c]);
     let sum = net.push(Op::Add(Plain), &[c, moved]);
     let x = net.push(Op::Activate(Relu), &[sum]);
-    let x = net.push(Op::Upsample2x, &[x]);
+    let x = net.push(Op::upsample(2), &[x]);
     let x = net.push(Op::MaxPool(window(3, 2)), &[x]);
     let x = net.push(Op::GlobalAverage, &[x]);
     let x = net.push(Op::Linear(Linear { oc: 19, bias: true, activation: Relu6 }), &[x]);

@@ -8,12 +8,11 @@
 //! ```
 
 use crate::activation::Activation;
-use crate::error::{Error, expect_fit, invalid, mismatch};
+use crate::error::{Error, expect_fit, invalid};
 use crate::operators::call::{Call, output_shape, residual, runs};
 use crate::operators::filters::{Channels, Filters};
 use crate::operators::options::{Options, setters};
 use crate::operators::sliding::{Job, Map, Side, To, expect_offsets};
-use crate::tensor::extent;
 use crate::tensor::image::Source;
 use crate::tensor::order::ChannelOrder;
 use crate::tensor::shape::{BLOCK, Shape};
@@ -144,18 +143,7 @@ impl Transposed {
         expect_fit(src.c >= self.src_slots, || {
             format!("transposed convolution from {} slots: cannot run from {src}", self.src_slots)
         })?;
-        let Padding::Sides { top, bottom, left, right } = self.window.padding else {
-            unreachable!("refused when built")
-        };
-        let side = |axis: usize, len: usize, before: usize, after: usize| {
-            let reach = extent::product([len - 1, self.window.stride[axis]])?;
-            let padded = extent::sum([reach, self.window.kernel[axis], self.output_padding[axis]])?;
-            padded.checked_sub(extent::sum([before, after])?).filter(|&len| len > 0)
-        };
-        let sides = side(0, src.h, top, bottom).zip(side(1, src.w, left, right));
-        let (h, w) = sides.ok_or_else(|| {
-            mismatch(format_args!("a transposed convolution of {} leaves nothing of {src}", self.window))
-        })?;
+        let (h, w) = self.window.transposed(src.h, src.w, self.output_padding)?;
         let shape = Shape::new(self.dst_slots, h, w);
         shape.try_len()?;
         for phase in 0..self.phases.len() {

@@ -89,8 +89,8 @@ enum Need {
 impl Form {
     fn need(self) -> Need {
         match self {
-            Self::Depthwise | Self::Add => Need::Distinct,
-            Self::Convolution | Self::Stem | Self::Linear => Need::InOrder,
+            Self::Depthwise | Self::LayerNorm | Self::Add | Self::Mul => Need::Distinct,
+            Self::Stem | Self::Linear => Need::InOrder,
             _ => Need::Any,
         }
     }
@@ -154,6 +154,8 @@ struct Placer<'a> {
     piece: Vec<Option<usize>>,
     /// Per layer, whether it overwrites what it reads.
     in_place: Vec<bool>,
+    /// Per node that is only there to be multiplied with a map: the map.
+    gates: HashMap<usize, usize>,
     pieces: Vec<Piece>,
     steps: Vec<Step>,
 }
@@ -213,9 +215,17 @@ impl<'a> Placer<'a> {
             shared: (0..nodes.len()).collect(),
             piece: vec![None; nodes.len()],
             in_place,
+            gates: HashMap::new(),
             pieces: Vec::new(),
             steps: Vec::new(),
         };
+        for node in nodes.iter().zip(&live).filter_map(|(node, live)| live.then_some(node)) {
+            if let (Op::Mul(_), &[map, gate]) = (&node.op, node.inputs.as_slice())
+                && read[gate.index()] == 1
+            {
+                placer.gates.insert(gate.index(), map.index());
+            }
+        }
         let outputs = graph.outputs().iter().map(|value| (layers.len(), *value));
         let reads = layers.iter().enumerate().flat_map(|(l, layer)| layer.reads(graph).map(move |v| (l, v)));
         for (layer, value) in reads.chain(outputs) {
@@ -291,7 +301,9 @@ impl<'a> Placer<'a> {
         if let [source, term] = reads.as_slice() {
             // A term lies like the sum that it becomes part of.
             let wanted = match layer.form {
-                Form::Add => source.order.clone(),
+                // One channel for all.
+                Form::Mul if term.order.channels() != source.order.channels() => ChannelOrder::identity(1),
+                Form::Add | Form::Mul => source.order.clone(),
                 _ if distinct(&term.order) => term.order.clone(),
                 _ => ChannelOrder::identity(term.order.channels()),
             };
@@ -300,16 +312,28 @@ impl<'a> Placer<'a> {
             }
         }
         let order = match (layer.form, reads.as_slice()) {
-            (Form::Pointwise, [_]) => self.sorted(node),
-            (Form::Pointwise, [_, term]) => term.order.clone(),
-            (Form::Depthwise, [source]) => compacted(&source.order),
-            (Form::Stem | Form::Convolution | Form::Linear | Form::Head | Form::Copy, _) => {
+            (Form::Pointwise | Form::Convolution | Form::Transposed, [_]) => match self.gated(node) {
+                Some(order) => order,
+                None => self.sorted(node),
+            },
+            (Form::Pointwise | Form::Convolution | Form::Transposed, [_, term]) => term.order.clone(),
+            (Form::Depthwise | Form::LayerNorm, [source]) => compacted(&source.order),
+            (Form::Stem | Form::Linear | Form::Head | Form::Copy, _) => {
                 ChannelOrder::identity(self.graph.nodes()[node].channels)
             }
             (_, reads) => reads[0].order.clone(),
         };
         let write = if self.in_place[index] { source } else { self.write(node, order) };
         self.step(index, false, reads, write);
+    }
+
+    /// The order of a map that a node's value will be multiplied with, if that is all it is for: a gate is written in the
+    /// lanes of what it gates.
+    fn gated(&mut self, node: usize) -> Option<ChannelOrder> {
+        // (It may be computed later.)
+        let map = self.gates.get(&node).copied().filter(|&map| map < node)?;
+        let order = self.read(map).order;
+        (order.channels() == self.graph.nodes()[node].channels && distinct(&order)).then_some(order)
     }
 
     /// Notes a step, and that what it touches must live until then.
