@@ -121,7 +121,9 @@ impl Window {
             whole.checked_sub(extent::sum(padding)?).filter(|&len| len > 0)
         };
         let sides = side(0, h, [top, bottom]).zip(side(1, w, [left, right]));
-        sides.ok_or_else(|| mismatch(format_args!("a transposed convolution by {self} leaves nothing of {h}x{w}")))
+        sides.ok_or_else(|| {
+            mismatch(format_args!("a transposed convolution by {self} leaves nothing of {h}x{w}"))
+        })
     }
 
     /// Where windows lie along the rows and along the columns of an image.

@@ -109,7 +109,8 @@ fn every_padding_on_all_sides() {
 /// A group per channel, and groups that share registers or fill them.
 #[test]
 fn groups_of_every_size() {
-    for (ic, oc, groups) in [(12, 12, 12), (12, 24, 12), (24, 12, 6), (64, 64, 4), (48, 96, 3), (60, 20, 20)] {
+    for (ic, oc, groups) in [(12, 12, 12), (12, 24, 12), (24, 12, 6), (64, 64, 4), (48, 96, 3), (60, 20, 20)]
+    {
         for stride in [1, 2] {
             let op = Convolution::new(Shape::new(ic, 5, 9), oc, Window::new(3).stride(stride).pad(1));
             check(&Problem::new(Convolution { groups, residual: true, ..op }, Data::Integers, 1));
@@ -120,7 +121,9 @@ fn groups_of_every_size() {
 /// Padding as wide as the window and wider: there are pixels that no tap reaches.
 #[test]
 fn windows_beside_the_image() {
-    for (kernel, pad, dilation) in [(1, 1, 1), (1, 3, 1), (2, 5, 1), (3, 3, 1), (3, 9, 1), (3, 5, 5), (2, 7, 9)] {
+    for (kernel, pad, dilation) in
+        [(1, 1, 1), (1, 3, 1), (2, 5, 1), (3, 3, 1), (3, 9, 1), (3, 5, 5), (2, 7, 9)]
+    {
         for stride in [1, 2, 3] {
             let window = Window::new(kernel).stride(stride).dilation(dilation).pad(pad);
             for size in [1, 4, 11] {

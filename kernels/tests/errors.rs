@@ -7,8 +7,8 @@ mod common;
 use common::{assert_panics, windows};
 use kernels::{
     Activate, Activation, Add, Affine, AveragePool, BatchNorm, ChannelOrder, Convolution, Depthwise, Error,
-    GlobalAverage, Head, Image, Linear, Materialize, MaxPool, Padding, Pointwise, Shape, Stem, Tensor,
-    View, ViewMut, Window, layout,
+    GlobalAverage, Head, Image, Interpolation, LayerNorm, Linear, Materialize, MaxPool, PRelu, Padding,
+    Pointwise, Resize, Shape, Stem, Tensor, Transposed, View, ViewMut, Window, layout,
 };
 use std::fmt::Debug;
 
@@ -139,7 +139,9 @@ fn groups_and_orders_are_refused() {
 #[test]
 fn windows_are_refused() {
     type Build = fn(Window) -> Result<(), Error>;
-    let weights = |window: Window| vec![1.0; window.taps().min(81)];
+    fn weights(window: Window) -> Vec<f32> {
+        vec![1.0; window.taps().min(81)]
+    }
     let conv: Build = |window| Convolution::builder(1, 1, window).build(&weights(window)).map(drop);
     let depthwise: Build = |window| Depthwise::builder(1, window).build(&weights(window)).map(drop);
     let transposed: Build = |window| Transposed::builder(1, 1, window).build(&weights(window)).map(drop);
@@ -174,7 +176,8 @@ fn windows_are_refused() {
     // Padding that no image can have.
     let conv = Convolution::builder(1, 1, Window::new(3).pad(MOST)).build(&[1.0; 9]).unwrap();
     mismatch(conv.try_output_shape(Shape::new(1, 9, 9)));
-    let depthwise = Depthwise::builder(1, Window::new(3).stride(MOST).pad(MOST / 8)).build(&[1.0; 9]).unwrap();
+    let depthwise =
+        Depthwise::builder(1, Window::new(3).stride(MOST).pad(MOST / 8)).build(&[1.0; 9]).unwrap();
     mismatch(depthwise.try_output_shape(Shape::new(1, 9, 9)));
     let stem = |pool| {
         let conv = Convolution::builder(3, 1, Window::new(3)).build(&[1.0; 27]).unwrap();
@@ -297,7 +300,8 @@ fn shapes_that_do_not_fit() {
     let conv = runs_only!(conv, src, Shape::new(18, 2, 3));
     let max = runs_only!(MaxPool::builder(window).build().unwrap(), src, Shape::new(17, 2, 3));
     let average = runs_only!(AveragePool::builder(window).build().unwrap(), src, Shape::new(17, 2, 3));
-    let transposed = Transposed::builder(17, 18, Window::new(2).stride(2)).build(&[1.0; 17 * 18 * 4]).unwrap();
+    let transposed =
+        Transposed::builder(17, 18, Window::new(2).stride(2)).build(&[1.0; 17 * 18 * 4]).unwrap();
     runs_only!(transposed, src, Shape::new(18, 10, 14));
     runs_only!(PRelu::builder().build(&[1.0; 17]).unwrap(), src, src);
     runs_only!(LayerNorm::builder(17).build(&[1.0; 17], &[1.0; 17]).unwrap(), src, src);

@@ -134,7 +134,8 @@ fn the_others_by_hand() {
     let two = Planar::new(Shape::new(2, 1, 2), &[1.0, 2.0, 3.0, 5.0]);
     assert_eq!(reference::global_average(&two), [1.5, 4.0]);
     let both = image([[1.0, 2.0], [3.0, 6.0]]);
-    let resize = |to, interpolation, coordinates| reference::resize(&both, to, interpolation, coordinates).data;
+    let resize =
+        |to, interpolation, coordinates| reference::resize(&both, to, interpolation, coordinates).data;
     use kernels::Coordinates::{AlignCorners, Asymmetric, HalfPixel};
     use kernels::Interpolation::{Bilinear, Nearest};
     assert_eq!(resize((2, 4), Nearest, Asymmetric), [1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 6.0, 6.0]);

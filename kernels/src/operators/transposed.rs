@@ -163,7 +163,9 @@ impl Transposed {
         let fits = dst.c >= expected.c && (dst.h, dst.w) == (expected.h, expected.w);
         expect_fit(fits, || {
             let window = self.window;
-            format!("transposed convolution {window}: cannot run from {src} to {dst}, which should be {expected}")
+            format!(
+                "transposed convolution {window}: cannot run from {src} to {dst}, which should be {expected}"
+            )
         })
     }
 

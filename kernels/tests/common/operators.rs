@@ -109,9 +109,14 @@ pub(crate) fn check_convolution(p: &Problem<op::Convolution>, how: &How) {
         check_runs((p, how), (shape, &output), format_args!("convolution, {isa}"), &|parallel, dst| {
             run(op.on(parallel), blocked.view().into(), dst);
         });
-        check_runs((p, how), (shape, &output), format_args!("planar convolution, {isa}"), &|parallel, dst| {
-            run(plain.on(parallel), Image::planar(&planar, p.src_shape()).unwrap().into(), dst);
-        });
+        check_runs(
+            (p, how),
+            (shape, &output),
+            format_args!("planar convolution, {isa}"),
+            &|parallel, dst| {
+                run(plain.on(parallel), Image::planar(&planar, p.src_shape()).unwrap().into(), dst);
+            },
+        );
     }
 }
 

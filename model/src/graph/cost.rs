@@ -115,7 +115,8 @@ fn cost(graph: &Graph, layer: &Layer, shapes: &[Shape]) -> Cost {
         let weights = graph.weights(value);
         let numbers: u64 = if weights.is_empty() { 0 } else { weights.iter().map(|&n| n as u64).product() };
         let per_channel = match &node.op {
-            &(Op::Conv(Conv { bias, batch_norm, .. }) | Op::Transposed(Transposed { bias, batch_norm, .. })) => {
+            &(Op::Conv(Conv { bias, batch_norm, .. })
+            | Op::Transposed(Transposed { bias, batch_norm, .. })) => {
                 u64::from(bias) + 2 * u64::from(batch_norm)
             }
             Op::Linear(linear) => u64::from(linear.bias),

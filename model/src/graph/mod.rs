@@ -309,7 +309,10 @@ impl Op {
         };
         match (self, from) {
             (&Self::Input { channels, .. }, []) => at_least_one("channels", channels),
-            (&Self::Conv(Conv { oc, groups, .. }) | &Self::Transposed(Transposed { oc, groups, .. }), &[ic]) => {
+            (
+                &Self::Conv(Conv { oc, groups, .. }) | &Self::Transposed(Transposed { oc, groups, .. }),
+                &[ic],
+            ) => {
                 let oc = at_least_one("output channels", oc)?;
                 if groups == 0 || ic % groups != 0 || oc % groups != 0 {
                     return Err(format!("{ic} to {oc} channels do not divide into {groups} groups"));
@@ -335,9 +338,7 @@ impl Op {
                 | Self::Resize { to: Size::Like, .. },
                 _,
             )
-            | (_, [] | [_, _, ..]) => {
-                Err(format!("cannot read {} values", from.len()))
-            }
+            | (_, [] | [_, _, ..]) => Err(format!("cannot read {} values", from.len())),
             (_, &[c]) => Ok(c),
         }
     }

@@ -137,6 +137,11 @@ impl Program {
         &self.layers
     }
 
+    /// How many steps do nothing but bring channels to where a layer needs them.
+    pub fn gathered(&self) -> usize {
+        self.steps.iter().filter(|(step, _)| step.gather).count()
+    }
+
     /// What each layer costs for an image of `h` x `w`.
     ///
     /// # Errors

@@ -4,8 +4,8 @@ use crate::data::{Data, Random};
 use crate::expected::{Expected, absolute, error_bound};
 use crate::problem::{Operator, Problem};
 use crate::problems::{Limits, Problems, choose};
-use kernels::{Coordinates, Interpolation, Shape};
 use kernels::reference::{self, Planar};
+use kernels::{Coordinates, Interpolation, Shape};
 use proptest::prelude::*;
 
 /// Channel shuffle: `dst[groups * i + j] = src[j * (channels / groups) + i]`.
