@@ -60,25 +60,16 @@ impl Isa {
         }
     }
 
-    /// What the environment variable `KERNELS_ISA` names, else (also where it is empty) [`best`](Self::best). Operators
-    /// that are not told an instruction set take this one.
+    /// What the environment variable `KERNELS_ISA` names, else (also where it is empty, or without the feature `std`)
+    /// [`best`](Self::best). Operators that are not told an instruction set take this one.
     ///
     /// # Errors
     /// As [`from_name`](Self::from_name).
-    #[cfg(feature = "std")]
     pub fn from_env() -> Result<Self, Error> {
-        match std::env::var_os("KERNELS_ISA") {
-            Some(name) if !name.is_empty() => Self::from_name(&name.to_string_lossy()),
-            _ => Ok(Self::best()),
+        #[cfg(feature = "std")]
+        if let Some(name) = std::env::var_os("KERNELS_ISA").filter(|name| !name.is_empty()) {
+            return Self::from_name(&name.to_string_lossy());
         }
-    }
-
-    /// Without `std` there is no environment: [`best`](Self::best).
-    ///
-    /// # Errors
-    /// None.
-    #[cfg(not(feature = "std"))]
-    pub fn from_env() -> Result<Self, Error> {
         Ok(Self::best())
     }
 

@@ -14,9 +14,7 @@ use crate::activation::Activation;
 use crate::backend::{Kernels, Tile};
 use crate::error::Error;
 use crate::micro::gemm::{Gemm, PixelStep, Upcoming};
-use crate::tensor::extent;
-use crate::tensor::owned::Buffer;
-use crate::tensor::shape::BLOCK;
+use crate::tensor::{BLOCK, Buffer, extent};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -30,8 +28,10 @@ pub(crate) struct Panel {
     /// Its inputs, among all that the operator counts.
     pub(crate) k: Range<usize>,
     tile: &'static Tile,
-    /// Where its rows begin.
-    at: usize,
+    /// Output channels, with those of no channel.
+    pub(crate) nr: usize,
+    /// Where its weights lie, `nr` for each k. A bias lies before them.
+    weights: Range<usize>,
 }
 
 /// Weights, packed for one instruction set.
@@ -96,10 +96,11 @@ impl Packer {
 
     /// Adds one panel, and returns the slot behind it.
     fn push(&mut self, tile: &'static Tile, slot: usize, k: &Range<usize>) -> Result<usize, Error> {
-        self.panels.push(Panel { slot, k: k.clone(), tile, at: self.len });
-        let nr = tile.lanes(self.kernels);
-        let rows = extent::product([usize::from(self.bias) + k.len(), nr]);
-        self.len = extent::expect("weights", rows.and_then(|rows| extent::sum([self.len, rows])))?;
+        let nr = tile.nv * self.kernels.lanes + if tile.half { self.kernels.lanes / 2 } else { 0 };
+        let start = self.len + if self.bias { nr } else { 0 };
+        let end = extent::product([k.len(), nr]).and_then(|len| extent::sum([start, len]));
+        self.len = extent::expect("weights", end)?;
+        self.panels.push(Panel { slot, k: k.clone(), tile, nr, weights: start..self.len });
         Ok(slot + nr)
     }
 
@@ -113,16 +114,16 @@ impl Packer {
     ) -> Packed {
         let mut data = Buffer::zeros(self.len);
         for panel in &self.panels {
-            let nr = panel.tile.lanes(self.kernels);
-            let mut rows = &mut data.as_mut_slice()[panel.at..];
+            let nr = panel.nr;
             let channels = || (0..nr).filter_map(|lane| Some((lane, channel(panel.slot + lane)?)));
+            let (before, weights) =
+                data.as_mut_slice()[..panel.weights.end].split_at_mut(panel.weights.start);
             if self.bias {
-                let (head, body) = rows.split_at_mut(nr);
-                channels().for_each(|(lane, channel)| head[lane] = bias[channel]);
-                rows = body;
+                let to = &mut before[panel.weights.start - nr..];
+                channels().for_each(|(lane, channel)| to[lane] = bias[channel]);
             }
             // A few k at a time, so that the lines written to stay in cache while every lane visits them.
-            for (rows, start) in rows.chunks_mut(16 * nr).zip(panel.k.clone().step_by(16)) {
+            for (rows, start) in weights.chunks_mut(16 * nr).zip(panel.k.clone().step_by(16)) {
                 for (lane, channel) in channels() {
                     let weight = row(channel);
                     let to = rows[lane..].iter_mut().step_by(nr);
@@ -131,14 +132,6 @@ impl Packer {
             }
         }
         Packed { kernels: self.kernels, panels: self.panels, bias: self.bias, data }
-    }
-}
-
-impl Tile {
-    /// Output channels.
-    #[inline(always)]
-    fn lanes(&self, kernels: &Kernels) -> usize {
-        self.nv * kernels.lanes + if self.half { kernels.lanes / 2 } else { 0 }
     }
 }
 
@@ -173,33 +166,25 @@ pub(crate) struct Product<'a> {
 }
 
 impl Packed {
-    /// The rows of a panel, bias first.
-    #[inline(always)]
-    fn rows(&self, panel: &Panel) -> &[f32] {
-        let rows = usize::from(self.bias) + panel.k.len();
-        &self.data.as_slice()[panel.at..][..rows * panel.tile.lanes(self.kernels)]
-    }
-
-    /// Output channels of a panel, with those of no channel.
-    #[inline(always)]
-    pub(crate) fn lanes(&self, panel: usize) -> usize {
-        self.panels[panel].tile.lanes(self.kernels)
+    /// Elements before a panel's weights that are its own.
+    fn bias_len(&self, panel: &Panel) -> usize {
+        if self.bias { panel.nr } else { 0 }
     }
 
     /// The lines of some panels, for whoever reads them soon.
     pub(crate) fn upcoming(&self, panels: Range<usize>) -> Upcoming {
-        let Some(panels) = self.panels.get(panels).filter(|panels| !panels.is_empty()) else {
+        let Some([first, .., last] | [first @ last]) = self.panels.get(panels) else {
             return Upcoming::NOTHING;
         };
-        let len: usize = panels.iter().map(|panel| self.rows(panel).len()).sum();
-        Upcoming { at: self.rows(&panels[0]).as_ptr(), lines: len / BLOCK }
+        let rows = &self.data.as_slice()[first.weights.start - self.bias_len(first)..last.weights.end];
+        Upcoming { at: rows.as_ptr(), lines: rows.len() / BLOCK }
     }
 
     /// The lines that hold some inputs of a panel.
     pub(crate) fn upcoming_part(&self, panel: usize, k: Range<usize>) -> Upcoming {
-        let nr = self.lanes(panel);
-        let first = usize::from(self.bias) + k.start - self.panels[panel].k.start;
-        let part = &self.rows(&self.panels[panel])[first * nr..][..k.len() * nr];
+        let panel = &self.panels[panel];
+        let first = (k.start - panel.k.start) * panel.nr;
+        let part = &self.data.as_slice()[panel.weights.clone()][first..][..k.len() * panel.nr];
         Upcoming { at: part.as_ptr(), lines: part.len() / BLOCK }
     }
 
@@ -215,33 +200,31 @@ impl Packed {
     ///
     /// # Panics
     /// Where the panel has not these inputs, or there is not an offset for each.
-    // Inlined, and so are its helpers: a fully connected layer calls it a thousand times for a few hundred cycles each.
     #[inline(always)]
     pub(crate) unsafe fn multiply(&self, product: &Product<'_>) {
         let panel = &self.panels[product.panel];
-        let (nr, rows) = (self.lanes(product.panel), self.rows(panel));
-        let (bias, weights) = rows.split_at(if self.bias { nr } else { 0 });
         let Range { start, end } = product.k;
         assert!(
             panel.k.start <= start && end <= panel.k.end && product.offsets.len() == end - start,
             "inputs of a panel"
         );
         assert!(self.bias || !product.first, "a panel without a bias");
+        let weights = self.data.as_slice()[panel.weights.clone()].as_ptr();
         let block = panel.slot / BLOCK;
         let residual = match product.residual.is_null() {
             true => product.residual,
             false => product.residual.wrapping_add(block * product.residual_block_stride),
         };
-        // SAFETY: the rows are the panel's own, for as many k as there are offsets; the rest is the caller's. (A ragged last
-        // register ends within its block.)
+        // SAFETY: the weights are the panel's own, `nr` for each of its k, its bias before them; the rest is the caller's.
+        // (A ragged last register ends within its block.)
         unsafe {
             (panel.tile.product[product.step as usize])(&Gemm {
                 src: product.src,
                 offsets: product.offsets.as_ptr(),
                 kc: product.offsets.len(),
                 pixels: product.pixels,
-                weights: weights[(start - panel.k.start) * nr..].as_ptr(),
-                bias: bias.as_ptr(),
+                weights: weights.add((start - panel.k.start) * panel.nr),
+                bias: weights.sub(self.bias_len(panel)),
                 residual,
                 residual_block_stride: product.residual_block_stride,
                 dst: product.dst.wrapping_add(block * product.dst_block_stride),
@@ -257,15 +240,14 @@ impl Packed {
         }
     }
 
-    /// The sums of one panel, for one pixel whose inputs lie side by side. `dst` begins with the block in which the panel
-    /// does, and has as many elements as the panel's last lane needs.
+    /// The sums of neighbouring panels with the same inputs, for one pixel whose inputs lie side by side. `dst` begins with
+    /// the block in which the first panel does, and has as many elements as the last lane of the last panel needs.
     ///
     /// # Panics
     /// Where either is too short.
-    #[inline(always)]
     pub(crate) fn multiply_vector(
         &self,
-        panel: usize,
+        panels: Range<usize>,
         src: &[f32],
         dst: &mut [f32],
         first: bool,
@@ -280,36 +262,37 @@ impl Packed {
             }
             offsets
         };
-        let Panel { slot, ref k, .. } = self.panels[panel];
-        assert!(
-            src.len() >= k.len() && dst.len() >= slot % BLOCK + self.lanes(panel),
-            "one pixel of a panel"
-        );
-        let mut start = k.start;
-        while start < k.end {
+        let k = self.panels[panels.start].k.clone();
+        let block = self.panels[panels.start].slot / BLOCK;
+        assert!(src.len() >= k.len(), "an element for each input");
+        let (len, to) = (dst.len(), dst.as_mut_ptr().wrapping_sub(block * BLOCK));
+        for start in k.clone().step_by(KC) {
             let end = k.end.min(start + KC);
-            // SAFETY: `src` has an element for each k, and `dst` for each lane: blocks one pixel apart lie side by side.
-            unsafe {
-                self.multiply(&Product {
-                    panel,
-                    k: start..end,
-                    offsets: &SIDE_BY_SIDE[..end - start],
-                    src: src[start - k.start..].as_ptr(),
-                    step: PixelStep::Blocked,
-                    src_step: BLOCK,
-                    dst_step: BLOCK,
-                    pixels: 1,
-                    dst: dst.as_mut_ptr().wrapping_sub(slot / BLOCK * BLOCK),
-                    dst_block_stride: BLOCK,
-                    residual: core::ptr::null(),
-                    residual_block_stride: 0,
-                    first: first && start == k.start,
-                    last: end == k.end,
-                    activation,
-                    prefetch: [Upcoming::NOTHING; 2],
-                });
+            for panel in panels.clone() {
+                let Panel { slot, nr, .. } = self.panels[panel];
+                assert!(len >= slot + nr - block * BLOCK, "an element for each lane");
+                // SAFETY: `src` has an element for each k, and `dst` for each lane: blocks one pixel apart lie side by side.
+                unsafe {
+                    self.multiply(&Product {
+                        panel,
+                        k: start..end,
+                        offsets: &SIDE_BY_SIDE[..end - start],
+                        src: src[start - k.start..].as_ptr(),
+                        step: PixelStep::Blocked,
+                        src_step: BLOCK,
+                        dst_step: BLOCK,
+                        pixels: 1,
+                        dst: to,
+                        dst_block_stride: BLOCK,
+                        residual: core::ptr::null(),
+                        residual_block_stride: 0,
+                        first: first && start == k.start,
+                        last: end == k.end,
+                        activation,
+                        prefetch: [Upcoming::NOTHING; 2],
+                    });
+                }
             }
-            start = end;
         }
     }
 }

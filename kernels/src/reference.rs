@@ -19,8 +19,7 @@
 use crate::activation::Activation;
 use crate::fold::BatchNorm;
 use crate::interpolation::{Coordinates, Interpolation};
-use crate::tensor::order::ChannelOrder;
-use crate::tensor::shape::Shape;
+use crate::tensor::{ChannelOrder, Shape};
 use crate::window::{Padding, Window};
 
 /// A planar image of `f64`.

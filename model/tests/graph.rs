@@ -193,7 +193,7 @@ fn operators_of_other_networks() {
     let grouped = net.push(Conv::new(24, dilated).groups(3).bias(), &[x]);
     let grouped = net.push(Op::Add(Activation::Silu), &[x, grouped]);
     let x = net.push(Op::PRelu, &[grouped]);
-    let small = net.push(Op::MaxPool(Window::new(3).stride(2).ceil(true)), &[x]);
+    let small = net.push(Op::MaxPool(Window::new(2).stride(2).ceil(true)), &[x]);
     let mean =
         net.push(Op::AveragePool { window: Window::new(2).stride(2).ceil(true), count_pad: false }, &[x]);
     let small = net.push(Op::Concat, &[small, mean]);
@@ -294,7 +294,7 @@ fn several_inputs() {
     graph.set_outputs(&[x, small]);
     agrees(&graph, 6, 8);
     let error = graph.shapes(9, 8).unwrap_err().to_string();
-    assert_eq!(error, "add 3: 5x4 pixels beside 3x4");
+    assert_eq!(error, "Add 3: 5x4 pixels beside 3x4");
 }
 
 /// A node that no output depends on does not run, and needs no weights.
@@ -339,13 +339,13 @@ fn bad_nodes_are_refused_in_one_line() {
 
     let (mut other, image) = Net::new(7);
     let error = other.0.push(Op::Add(Plain), &[image, vector]).unwrap_err().to_string();
-    assert_eq!(error, "add 1: reads node 1, of 1 before it");
+    assert_eq!(error, "Add 1: reads node 1, of 1 before it");
     let wide = other.push(Conv::new(3, Window::new(5)), &[image]);
     other.push(Op::Linear(Linear { oc: 3, bias: false, activation: Plain }), &[wide]);
     let shapes = |h, w| other.0.shapes(h, w).unwrap_err().to_string();
-    assert_eq!(shapes(4, 9), "conv 1: a window of 5x5 does not fit an image of 4x9");
-    assert_eq!(shapes(6, 9), "linear 2: a fully connected layer reads one pixel, not 2x5");
-    assert!(shapes(usize::MAX, 3).starts_with("input 0: shape: 7x"));
+    assert_eq!(shapes(4, 9), "Conv 1: a window of 5x5 does not fit an image of 4x9");
+    assert_eq!(shapes(6, 9), "Linear 2: a fully connected layer reads one pixel, not 2x5");
+    assert!(shapes(usize::MAX, 3).starts_with("Input 0: shape: 7x"));
     assert!(shapes(1 << 40, 1 << 40).ends_with("does not fit into memory"));
 }
 

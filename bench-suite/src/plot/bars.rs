@@ -9,9 +9,7 @@ use super::{COLOURS, Plot};
 pub(crate) struct Bars {
     /// What the height means, with its unit.
     pub(crate) title: String,
-    /// Names of the series, for the legend.
     pub(crate) series: Vec<String>,
-    /// The groups, from left to right.
     pub(crate) groups: Vec<Group>,
     /// Names of the published values drawn over the bars, at most two.
     pub(crate) papers: Vec<String>,
@@ -19,16 +17,13 @@ pub(crate) struct Bars {
     pub(crate) baseline: Option<f64>,
 }
 
-/// Bars that stand together.
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
-    /// Text below the bars.
     pub(crate) label: String,
     /// One bar per series, in order.
     pub(crate) bars: Vec<Bar>,
 }
 
-/// One bar.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bar {
     /// Height; a bar without a finite value is left out.
@@ -127,16 +122,12 @@ fn label_below(svg: &mut Svg, label: &str, middle: f64, bottom: f64, room: f64) 
 /// Horizontal bars of parts, each bar filling the width.
 #[derive(Clone, Debug)]
 pub(crate) struct Stacked {
-    /// Names of the parts, for the legend.
     pub(crate) parts: Vec<String>,
-    /// One bar each.
     pub(crate) rows: Vec<Row>,
 }
 
-/// One bar of parts.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
-    /// Name of the bar.
     pub(crate) label: String,
     /// Size of each part; they need not add up to one.
     pub(crate) parts: Vec<f64>,

@@ -38,7 +38,6 @@ pub(crate) const STYLE: &str = "\
 /// Number of colours; more series start over.
 pub(crate) const COLOURS: usize = 7;
 
-/// Anything that can be drawn.
 pub(crate) trait Plot {
     /// Draws for `width` CSS pixels.
     fn draw(&self, width: f64) -> Svg;

@@ -16,22 +16,18 @@ pub(crate) enum Scale {
 pub(crate) struct Axis {
     /// What is shown, with its unit.
     pub(crate) title: String,
-    /// How it is spread.
     pub(crate) scale: Scale,
 }
 
 impl Axis {
-    /// An axis from zero.
     pub(crate) fn linear(title: impl Into<String>) -> Self {
         Self { title: title.into(), scale: Scale::Linear }
     }
 
-    /// An axis that fits its values.
     pub(crate) fn close(title: impl Into<String>) -> Self {
         Self { title: title.into(), scale: Scale::Close }
     }
 
-    /// A logarithmic axis.
     pub(crate) fn log(title: impl Into<String>) -> Self {
         Self { title: title.into(), scale: Scale::Log }
     }

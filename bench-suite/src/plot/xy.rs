@@ -4,36 +4,26 @@ use super::scale::{Axis, Range};
 use super::svg::{Anchor, Key, Svg, text_width};
 use super::{COLOURS, Plot};
 
-/// A plot over two axes.
 #[derive(Clone, Debug)]
 pub(crate) struct Xy {
-    /// Horizontal axis.
     pub(crate) x: Axis,
-    /// Vertical axis.
     pub(crate) y: Axis,
-    /// What is plotted.
     pub(crate) series: Vec<Series>,
     /// Lines for orientation, behind the series.
     pub(crate) guides: Vec<Guide>,
 }
 
-/// Points that belong together.
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
-    /// Name in the legend.
     pub(crate) name: String,
     /// The points, in drawing order.
     pub(crate) points: Vec<Point>,
-    /// Whether a line joins the points.
     pub(crate) joined: bool,
 }
 
-/// One point.
 #[derive(Clone, Debug)]
 pub(crate) struct Point {
-    /// Horizontal value.
     pub(crate) x: f64,
-    /// Vertical value.
     pub(crate) y: f64,
     /// Text beside the mark; may be empty.
     pub(crate) label: String,

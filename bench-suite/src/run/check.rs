@@ -28,9 +28,6 @@ pub(crate) struct Ready {
 impl Ready {
     /// Packs, and checks at full size where that is asked for or costs little, else with the same weights on an image of
     /// a quarter of the side.
-    ///
-    /// # Errors
-    /// One line, if the kernels have no such operator or the answer is wrong.
     pub(crate) fn new(id: String, work: Work, isa: Isa, full_size: bool) -> Result<Self, String> {
         let program = Program::build(&work.graph, NUMBERS, isa, work.passes);
         let program = program.map_err(|e| format!("{id}: {e}"))?;

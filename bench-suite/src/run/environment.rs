@@ -9,13 +9,9 @@ use serde::{Deserialize, Serialize};
 /// Where and how a report was made. Fields the system does not tell are `None` or empty.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Environment {
-    /// When the report was begun, in UTC (RFC 3339).
     pub(crate) date: String,
-    /// Version of this program.
     pub(crate) version: String,
-    /// What the processor calls itself.
     pub(crate) cpu: String,
-    /// Threads that can run at once.
     pub(crate) cores: usize,
     /// Data and unified caches, innermost first.
     pub(crate) caches: Vec<Cache>,
@@ -25,28 +21,21 @@ pub(crate) struct Environment {
     pub(crate) governor: Option<String>,
     /// Tasks running or waiting over the last minute, when the report was begun.
     pub(crate) load: Option<f64>,
-    /// Operating system and architecture.
     pub(crate) system: String,
-    /// Compiler.
     pub(crate) rustc: String,
-    /// Target triple compiled for.
     pub(crate) target: String,
-    /// Optimisation level.
     pub(crate) opt_level: String,
     /// `RUSTFLAGS` of the build.
     pub(crate) rustflags: String,
     /// Target features the compiler could rely on everywhere. Kernels use more: they are chosen at run time.
     pub(crate) target_features: Vec<String>,
-    /// What happens to denormal numbers.
     pub(crate) denormals: Denormals,
 }
 
-/// One cache.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Cache {
     /// 1 is closest to the core.
     pub(crate) level: u8,
-    /// Bytes.
     pub(crate) bytes: u64,
     /// How many threads share it.
     pub(crate) shared_by: u32,
@@ -74,7 +63,6 @@ impl Denormals {
 }
 
 impl Environment {
-    /// Asks the system.
     pub(crate) fn observe() -> Self {
         Self {
             date: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),

@@ -6,9 +6,6 @@ use core_affinity::CoreId;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// A pool whose threads are bound to cores as far as there are enough, and whether binding succeeded.
-///
-/// # Errors
-/// One line, if the threads cannot be started.
 pub(crate) fn pool(threads: usize) -> Result<(ThreadPool, bool), String> {
     let pool = ThreadPoolBuilder::new()
         .num_threads(threads)

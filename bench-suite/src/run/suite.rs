@@ -17,7 +17,6 @@ use crate::tell::report::{Cold, Machine, Measurement, Part, Peak, Report, SCHEMA
 use crate::work::networks::{self, Network};
 use crate::work::{Work, guidelines, sweeps};
 
-/// How much time to take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Under a minute, without the largest experiments.
@@ -29,7 +28,6 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    /// Name in reports.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Quick => "quick",
@@ -50,10 +48,8 @@ impl Mode {
     }
 }
 
-/// What to run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
-    /// How much time to take.
     pub(crate) mode: Mode,
     /// Instruction set of everything that does not compare them.
     pub(crate) isa: Isa,
@@ -92,9 +88,6 @@ mod share {
 }
 
 /// Runs everything.
-///
-/// # Errors
-/// One line, if an operator cannot be built, an answer is wrong, or threads cannot be started.
 pub(crate) fn run(options: Options) -> Result<Report, String> {
     let start = Instant::now();
     let environment = Environment::observe();

@@ -31,9 +31,6 @@ fn cases() -> Vec<(String, Work)> {
 }
 
 /// Runs one case `runs` times: what valgrind watches.
-///
-/// # Errors
-/// One line, if there is no such case.
 pub(crate) fn probe(id: &str, runs: usize) -> Result<(), String> {
     let (_, work) =
         cases().into_iter().find(|(of, _)| of == id).ok_or_else(|| format!("{id}: no such case"))?;
@@ -44,9 +41,6 @@ pub(crate) fn probe(id: &str, runs: usize) -> Result<(), String> {
 }
 
 /// Simulates all cases; empty if there is no valgrind. `tick` is called after each.
-///
-/// # Errors
-/// One line, if valgrind is there and fails.
 pub(crate) fn simulate(environment: &Environment, mut tick: impl FnMut()) -> Result<Vec<Traffic>, String> {
     if Command::new("valgrind").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err()
     {

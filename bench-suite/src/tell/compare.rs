@@ -11,12 +11,10 @@ const FLOOR: f64 = 0.02;
 /// Lines of each kind that are printed.
 const LINES: usize = 15;
 
-/// What two reports say.
 #[derive(Debug)]
 pub(crate) struct Comparison {
     /// Changes beyond the noise, the largest first.
     pub(crate) changes: Vec<Change>,
-    /// Measurements compared.
     pub(crate) compared: usize,
     /// Measurements that only one report has, or that are of different work.
     pub(crate) unmatched: usize,
@@ -24,10 +22,8 @@ pub(crate) struct Comparison {
     pub(crate) cautions: Vec<String>,
 }
 
-/// A measurement that changed.
 #[derive(Debug)]
 pub(crate) struct Change {
-    /// Its id.
     pub(crate) id: String,
     /// Fastest before and after, in seconds.
     pub(crate) min: [f64; 2],
@@ -102,7 +98,6 @@ impl Comparison {
         self.changes.iter().filter(move |c| c.ratio > 1.0 + percent / 100.0)
     }
 
-    /// What to print.
     pub(crate) fn text(&self, percent: f64) -> String {
         let mut out = String::new();
         for caution in &self.cautions {

@@ -2,11 +2,8 @@
 
 use crate::plot::{Plot, grouped};
 
-/// The whole report.
 pub(crate) struct Document {
-    /// What was measured, in a line.
     pub(crate) title: String,
-    /// Where, in a line.
     pub(crate) subtitle: String,
     /// The numbers to remember: what, and how much.
     pub(crate) figures: Vec<(String, String)>,
@@ -18,49 +15,35 @@ pub(crate) struct Document {
     pub(crate) sections: Vec<Section>,
 }
 
-/// One section.
 pub(crate) struct Section {
     /// Stable anchor.
     pub(crate) id: &'static str,
-    /// Heading.
     pub(crate) title: String,
-    /// Content.
     pub(crate) blocks: Vec<Block>,
 }
 
-/// A piece of a section.
 pub(crate) enum Block {
     /// A smaller heading with an anchor.
     Heading(String, String),
-    /// A paragraph.
     Text(String),
     /// A conclusion, set apart.
     Verdict(String),
-    /// A plot.
     Figure(Figure),
-    /// A table.
     Table(Table),
 }
 
-/// A plot with its words.
 pub(crate) struct Figure {
     /// Stable name, also of its file.
     pub(crate) id: String,
-    /// What it shows.
     pub(crate) title: String,
-    /// How to read it.
     pub(crate) caption: String,
-    /// The plot.
     pub(crate) plot: Box<dyn Plot>,
 }
 
-/// A table.
 pub(crate) struct Table {
     /// Stable name, also of its file.
     pub(crate) id: String,
-    /// What it shows.
     pub(crate) title: String,
-    /// Columns.
     pub(crate) columns: Vec<Column>,
     /// Rows, in groups that are set apart.
     pub(crate) groups: Vec<Group>,
@@ -68,44 +51,35 @@ pub(crate) struct Table {
 
 /// Rows that belong together.
 pub(crate) struct Group {
-    /// Their name; may be empty.
     pub(crate) title: String,
-    /// The rows.
     pub(crate) rows: Vec<Vec<Cell>>,
 }
 
-/// Head of a column.
 #[derive(Clone, Debug)]
 pub(crate) struct Column {
-    /// What.
     pub(crate) title: String,
     /// In which unit; may be empty.
     pub(crate) unit: String,
 }
 
-/// One cell.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Cell {
     /// Words, flush left.
     Text(String),
     /// A number with so many digits after the point, flush right.
     Number(f64, usize),
-    /// Nothing to say.
     Empty,
 }
 
 impl Cell {
-    /// Words.
     pub(crate) fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
     }
 
-    /// A number, or nothing.
     pub(crate) fn maybe(value: Option<f64>, digits: usize) -> Self {
         value.filter(|v| v.is_finite()).map_or(Self::Empty, |v| Self::Number(v, digits))
     }
 
-    /// As shown to people.
     pub(crate) fn shown(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
@@ -140,9 +114,6 @@ impl Table {
     }
 
     /// Appends a row.
-    ///
-    /// # Panics
-    /// If it has not as many cells as there are columns.
     pub(crate) fn row(&mut self, cells: Vec<Cell>) {
         assert_eq!(cells.len(), self.columns.len(), "a row of table {}", self.id);
         if self.groups.is_empty() {
@@ -151,12 +122,10 @@ impl Table {
         self.groups.last_mut().expect("there is a group").rows.push(cells);
     }
 
-    /// Begins a group of rows.
     pub(crate) fn group(&mut self, title: impl Into<String>) {
         self.groups.push(Group { title: title.into(), rows: vec![] });
     }
 
-    /// All rows.
     pub(crate) fn rows(&self) -> impl Iterator<Item = &Vec<Cell>> {
         self.groups.iter().flat_map(|group| &group.rows)
     }
@@ -189,12 +158,10 @@ fn csv_field(text: &str) -> String {
 }
 
 impl Document {
-    /// All figures, in order.
     pub(crate) fn plots(&self) -> impl Iterator<Item = &Figure> {
         self.blocks().filter_map(|block| if let Block::Figure(figure) = block { Some(figure) } else { None })
     }
 
-    /// All tables, in order.
     pub(crate) fn tables(&self) -> impl Iterator<Item = &Table> {
         self.blocks().filter_map(|block| if let Block::Table(table) = block { Some(table) } else { None })
     }

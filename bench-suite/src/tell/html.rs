@@ -46,7 +46,6 @@ table{font-size:.8rem}th,td{padding:.24rem .5rem}td:first-child,th:first-child{p
 nav,figcaption a,caption a{display:none}svg.wide{display:block}svg.narrow{display:none}figure,table,.verdict{break-inside:avoid}h2,h3{break-after:avoid}.scroll{overflow:visible}table{font-size:7.5pt}th,td{padding:.15rem .35rem}}
 ";
 
-/// Writes the page.
 pub(crate) fn page(document: &Document) -> String {
     let mut out = String::new();
     let title = escape(&document.title);

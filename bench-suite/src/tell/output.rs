@@ -23,9 +23,6 @@ pub(crate) fn prepare(dir: &Path) -> Result<(), String> {
 }
 
 /// Writes `report.json`, the tables as .csv, the plots as .svg, and last the page that links to them.
-///
-/// # Errors
-/// One line, naming the file.
 pub(crate) fn write(report: &Report, document: &Document, dir: &Path) -> Result<(), String> {
     prepare(dir)?;
     let put = |name: &str, content: &str| {

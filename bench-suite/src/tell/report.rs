@@ -22,7 +22,6 @@ pub(crate) const SCHEMA: u32 = 2;
 /// The largest `report.json` that is read.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// Everything measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) schema: u32,
@@ -31,12 +30,10 @@ pub(crate) struct Report {
     pub(crate) machine: Machine,
     /// Every variant timed, with all samples.
     pub(crate) measurements: Vec<Measurement>,
-    /// The guidelines.
     pub(crate) experiments: Vec<Experiment>,
     pub(crate) networks: Vec<Network>,
     /// Where the time of each network goes.
     pub(crate) splits: Vec<Split>,
-    /// Starting the networks.
     pub(crate) cold: Vec<Cold>,
     /// Traffic that a cache simulation counted, if there is one here.
     pub(crate) traffic: Vec<Traffic>,
@@ -55,14 +52,12 @@ pub(crate) struct Settings {
     pub(crate) threads: usize,
     /// Whether threads were bound to cores.
     pub(crate) pinned: bool,
-    /// Seconds the whole run took.
     pub(crate) seconds: u64,
 }
 
 /// The roofs under which everything runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
-    /// Multiply-add peaks.
     pub(crate) peaks: Vec<Peak>,
     /// Bandwidths by level, one thread, innermost level first.
     pub(crate) bandwidths: Vec<Bandwidth>,
@@ -70,7 +65,6 @@ pub(crate) struct Machine {
     pub(crate) noise: Vec<f64>,
 }
 
-/// Multiply-add peak.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Peak {
     pub(crate) isa: String,
@@ -86,13 +80,11 @@ pub(crate) struct Bandwidth {
     pub(crate) level: String,
     /// Size of the array that was read; a copy's two arrays have it together.
     pub(crate) bytes: u64,
-    /// GB/s read.
     pub(crate) read: f64,
     /// GB/s moved by a copy, bytes read plus bytes written.
     pub(crate) copy: f64,
 }
 
-/// One variant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Measurement {
     /// Stable name, as in `g1/gpu/x1/1-2`.
@@ -100,9 +92,7 @@ pub(crate) struct Measurement {
     pub(crate) isa: String,
     pub(crate) threads: usize,
     pub(crate) batch: usize,
-    /// Multiply-adds per run.
     pub(crate) macs: u64,
-    /// Memory access cost per run, in bytes.
     pub(crate) mac_bytes: u64,
     /// The paper's lower bound on it, where it applies.
     pub(crate) lower_bound_bytes: Option<f64>,
@@ -123,12 +113,10 @@ pub(crate) struct Measurement {
 /// Seconds per run of a network, by class of work.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Split {
-    /// Id of the network's measurement.
     pub(crate) id: String,
     pub(crate) parts: Vec<Part>,
 }
 
-/// One class of work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Part {
     pub(crate) class: String,
@@ -137,10 +125,8 @@ pub(crate) struct Part {
     pub(crate) macs: u64,
 }
 
-/// Starting one network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Cold {
-    /// Id of the network's measurement.
     pub(crate) id: String,
     /// Seconds to fold and pack weights that are in memory.
     pub(crate) build: f64,
@@ -151,7 +137,6 @@ pub(crate) struct Cold {
 /// Bytes that one run of a case moves, by a cache simulation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Traffic {
-    /// Id of the case's measurement.
     pub(crate) id: String,
     /// Into the first level.
     pub(crate) first_level: u64,
@@ -161,14 +146,10 @@ pub(crate) struct Traffic {
 
 impl Measurement {
     /// Summary of the samples.
-    ///
-    /// # Panics
-    /// If there are no samples; [`Report::read`] and the harness see to it that there are.
     pub(crate) fn summary(&self) -> Summary {
         Summary::of(&self.seconds).expect("a measurement has finite samples")
     }
 
-    /// GFLOP/s at the minimum.
     pub(crate) fn gflops(&self) -> f64 {
         2e-9 * self.macs as f64 / self.summary().min
     }
@@ -186,9 +167,6 @@ impl Report {
     }
 
     /// Reads a `report.json`.
-    ///
-    /// # Errors
-    /// One line, naming the file, if it cannot be read, is no report, or has another schema.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let named = |what: String| format!("{}: {what}", path.display());
         let file = File::open(path).map_err(|e| named(e.to_string()))?;
@@ -201,9 +179,6 @@ impl Report {
     }
 
     /// Reads the text of a `report.json`.
-    ///
-    /// # Errors
-    /// One line, if it is no report, has another schema, or samples that are not positive numbers.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let not_a_report = |e: serde_json::Error| format!("not a report of this program ({e})");
         let json: serde_json::Value = serde_json::from_str(text).map_err(not_a_report)?;

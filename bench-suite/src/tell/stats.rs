@@ -5,15 +5,11 @@ use serde::{Deserialize, Serialize};
 /// What a set of samples says. All in the unit of the samples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Summary {
-    /// Number of samples.
     pub(crate) n: usize,
     /// Smallest sample: the machine undisturbed.
     pub(crate) min: f64,
-    /// Half of the samples are below.
     pub(crate) median: f64,
-    /// 90th percentile.
     pub(crate) p90: f64,
-    /// 99th percentile.
     pub(crate) p99: f64,
 }
 
@@ -90,9 +86,7 @@ fn ranks(values: &[f64]) -> Vec<f64> {
 /// `time = per_a * a + per_b * b`, neither factor negative.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct TwoTerm {
-    /// Time per unit of the first cost.
     pub(crate) per_a: f64,
-    /// Time per unit of the second cost.
     pub(crate) per_b: f64,
 }
 
@@ -140,7 +134,6 @@ impl TwoTerm {
         (per_a.is_finite() && per_b.is_finite()).then_some(Self { per_a, per_b: per_b.max(0.0) })
     }
 
-    /// The time the model expects.
     pub(crate) fn predict(&self, a: f64, b: f64) -> f64 {
         self.per_a * a + self.per_b * b
     }

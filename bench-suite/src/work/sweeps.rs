@@ -6,7 +6,6 @@ use super::networks;
 /// Sides of the image.
 pub(crate) const SIZES: [usize; 6] = [128, 160, 192, 224, 256, 320];
 
-/// Images per run.
 pub(crate) const BATCHES: [usize; 5] = [1, 2, 4, 8, 16];
 
 /// Channels around 58, the half of a 1.0x network's first stage.

@@ -37,58 +37,28 @@ impl Simd for Avx2 {
     fn splat(self, x: f32) -> __m256 {
         proven!(_mm256_set1_ps(x))
     }
-    #[inline(always)]
-    fn add(self, a: __m256, b: __m256) -> __m256 {
-        proven!(_mm256_add_ps(a, b))
-    }
-    #[inline(always)]
-    fn mul(self, a: __m256, b: __m256) -> __m256 {
-        proven!(_mm256_mul_ps(a, b))
-    }
-    #[inline(always)]
-    fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
-        proven!(_mm256_fmadd_ps(a, b, c))
-    }
-    #[inline(always)]
-    fn div(self, a: __m256, b: __m256) -> __m256 {
-        proven!(_mm256_div_ps(a, b))
-    }
-    #[inline(always)]
-    fn scale_by_power(self, v: __m256, rounded: __m256) -> __m256 {
+    super::arithmetic! { proven __m256:
+        add(a, b) = _mm256_add_ps(a, b);
+        mul(a, b) = _mm256_mul_ps(a, b);
+        mul_add(a, b, c) = _mm256_fmadd_ps(a, b, c);
+        div(a, b) = _mm256_div_ps(a, b);
+        sqrt(v) = _mm256_sqrt_ps(v);
+        keep(v, mask) = _mm256_and_ps(v, mask);
+        max(a, b) = _mm256_max_ps(a, b);
+        min(a, b) = _mm256_min_ps(a, b);
+        max_or_nan(a, b) = _mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a));
         // The result is a normal number: its exponent is the sum of both.
-        proven!({
+        scale_by_power(v, rounded) = {
             let n = _mm256_slli_epi32::<23>(_mm256_castps_si256(rounded));
             _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(v), n))
-        })
-    }
-    #[inline(always)]
-    fn sqrt(self, v: __m256) -> __m256 {
-        proven!(_mm256_sqrt_ps(v))
-    }
-    #[inline(always)]
-    fn sum_lanes(self, v: __m256) -> __m256 {
-        proven!({
+        };
+        sum_lanes(v) = {
             let v = _mm256_add_ps(v, _mm256_permute2f128_ps(v, v, 1));
             let v = _mm256_add_ps(v, _mm256_permute_ps(v, 0b01_00_11_10));
             _mm256_add_ps(v, _mm256_permute_ps(v, 0b10_11_00_01))
-        })
+        };
     }
-    #[inline(always)]
-    fn keep(self, v: __m256, mask: __m256) -> __m256 {
-        proven!(_mm256_and_ps(v, mask))
-    }
-    #[inline(always)]
-    fn max(self, a: __m256, b: __m256) -> __m256 {
-        proven!(_mm256_max_ps(a, b))
-    }
-    #[inline(always)]
-    fn min(self, a: __m256, b: __m256) -> __m256 {
-        proven!(_mm256_min_ps(a, b))
-    }
-    #[inline(always)]
-    fn max_or_nan(self, a: __m256, b: __m256) -> __m256 {
-        proven!(_mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a)))
-    }
+
     #[inline(always)]
     unsafe fn load(self, src: *const f32) -> __m256 {
         // SAFETY: as the token's, and the caller's for the pointer.

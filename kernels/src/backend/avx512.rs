@@ -57,64 +57,31 @@ impl Simd for Avx512 {
             (v, _mm512_castps512_ps256(v))
         }
     }
-    #[inline(always)]
-    fn add(self, a: __m512, b: __m512) -> __m512 {
-        proven!(_mm512_add_ps(a, b))
-    }
-    #[inline(always)]
-    fn mul(self, a: __m512, b: __m512) -> __m512 {
-        proven!(_mm512_mul_ps(a, b))
-    }
-    #[inline(always)]
-    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-        proven!(_mm512_fmadd_ps(a, b, c))
-    }
-    #[inline(always)]
-    fn div(self, a: __m512, b: __m512) -> __m512 {
+    super::arithmetic! { proven __m512:
+        add(a, b) = _mm512_add_ps(a, b);
+        mul(a, b) = _mm512_mul_ps(a, b);
+        mul_add(a, b, c) = _mm512_fmadd_ps(a, b, c);
         // (`rcp14` and a step of Newton's take as long.)
-        proven!(_mm512_div_ps(a, b))
-    }
-    #[inline(always)]
-    fn scale_by_power(self, v: __m512, rounded: __m512) -> __m512 {
-        proven!(_mm512_scalef_ps(v, _mm512_add_ps(rounded, _mm512_set1_ps(-ROUND))))
-    }
-    #[inline(always)]
-    fn sqrt(self, v: __m512) -> __m512 {
-        proven!(_mm512_sqrt_ps(v))
-    }
-    #[inline(always)]
-    fn sum_lanes(self, v: __m512) -> __m512 {
-        proven!({
+        div(a, b) = _mm512_div_ps(a, b);
+        sqrt(v) = _mm512_sqrt_ps(v);
+        keep(v, mask) = _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(v), _mm512_castps_si512(mask)));
+        max(a, b) = _mm512_max_ps(a, b);
+        min(a, b) = _mm512_min_ps(a, b);
+        max_or_nan(a, b) = _mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), a);
+        // The outer maximum hands on a NaN in `c`; one comparison finds those in `a` and `b`, and their sum is NaN.
+        max3_or_nan(a, b, c) = {
+            let max = _mm512_max_ps(_mm512_max_ps(a, b), c);
+            _mm512_mask_add_ps(max, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, b), a, b)
+        };
+        scale_by_power(v, rounded) = _mm512_scalef_ps(v, _mm512_add_ps(rounded, _mm512_set1_ps(-ROUND)));
+        sum_lanes(v) = {
             let v = _mm512_add_ps(v, _mm512_shuffle_f32x4(v, v, 0b01_00_11_10));
             let v = _mm512_add_ps(v, _mm512_shuffle_f32x4(v, v, 0b10_11_00_01));
             let v = _mm512_add_ps(v, _mm512_permute_ps(v, 0b01_00_11_10));
             _mm512_add_ps(v, _mm512_permute_ps(v, 0b10_11_00_01))
-        })
+        };
     }
-    #[inline(always)]
-    fn keep(self, v: __m512, mask: __m512) -> __m512 {
-        proven!(_mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(v), _mm512_castps_si512(mask))))
-    }
-    #[inline(always)]
-    fn max(self, a: __m512, b: __m512) -> __m512 {
-        proven!(_mm512_max_ps(a, b))
-    }
-    #[inline(always)]
-    fn min(self, a: __m512, b: __m512) -> __m512 {
-        proven!(_mm512_min_ps(a, b))
-    }
-    #[inline(always)]
-    fn max_or_nan(self, a: __m512, b: __m512) -> __m512 {
-        proven!(_mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), a))
-    }
-    #[inline(always)]
-    fn max3_or_nan(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-        // The outer maximum hands on a NaN in `c`; one comparison finds those in `a` and `b`, and their sum is NaN.
-        proven!({
-            let max = _mm512_max_ps(_mm512_max_ps(a, b), c);
-            _mm512_mask_add_ps(max, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, b), a, b)
-        })
-    }
+
     #[inline(always)]
     unsafe fn load(self, src: *const f32) -> __m512 {
         // SAFETY: as the token's, and the caller's for the pointer.

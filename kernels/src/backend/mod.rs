@@ -196,3 +196,16 @@ macro_rules! kernels {
     };
 }
 use kernels;
+
+/// Methods of a token that only compute: `$within!` is what an expression is written in.
+macro_rules! arithmetic {
+    ($within:ident $vector:ty: $($name:ident($($arg:ident),+) = $value:expr;)+) => {
+        $(
+            #[inline(always)]
+            fn $name(self, $($arg: $vector),+) -> $vector {
+                $within!($value)
+            }
+        )+
+    };
+}
+use arithmetic;

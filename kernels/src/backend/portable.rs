@@ -87,6 +87,13 @@ mod arithmetic {
     }
 }
 
+/// A safe expression needs nothing around it.
+macro_rules! identity {
+    ($value:expr) => {
+        $value
+    };
+}
+
 /// No proof needed: the compiler emits only what the target has.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
@@ -105,52 +112,24 @@ impl Simd for Portable {
     fn splat(self, x: f32) -> Vector {
         Vector::splat(x)
     }
-    #[inline(always)]
-    fn add(self, a: Vector, b: Vector) -> Vector {
-        a + b
-    }
-    #[inline(always)]
-    fn mul(self, a: Vector, b: Vector) -> Vector {
-        a * b
-    }
-    #[inline(always)]
-    fn mul_add(self, a: Vector, b: Vector, c: Vector) -> Vector {
-        arithmetic::mul_add(a, b, c)
-    }
-    #[inline(always)]
-    fn div(self, a: Vector, b: Vector) -> Vector {
-        a / b
-    }
-    #[inline(always)]
-    fn scale_by_power(self, v: Vector, rounded: Vector) -> Vector {
+    super::arithmetic! { identity Vector:
+        add(a, b) = a + b;
+        mul(a, b) = a * b;
+        mul_add(a, b, c) = arithmetic::mul_add(a, b, c);
+        div(a, b) = a / b;
+        sqrt(v) = v.sqrt();
+        keep(v, mask) = v & mask;
+        max(a, b) = arithmetic::max(a, b);
+        min(a, b) = arithmetic::min(a, b);
+        max_or_nan(a, b) = a.is_nan().select(a, arithmetic::max(a, b));
         // The result is a normal number: its exponent is the sum of both.
-        let (v, n): (Bits, Bits) = (bytemuck::cast(v), bytemuck::cast(rounded));
-        bytemuck::cast(v + (n << 23))
+        scale_by_power(v, rounded) = {
+            let (v, n): (Bits, Bits) = (bytemuck::cast(v), bytemuck::cast(rounded));
+            bytemuck::cast(v + (n << 23))
+        };
+        sum_lanes(v) = Vector::splat(v.reduce_add());
     }
-    #[inline(always)]
-    fn sqrt(self, v: Vector) -> Vector {
-        v.sqrt()
-    }
-    #[inline(always)]
-    fn sum_lanes(self, v: Vector) -> Vector {
-        Vector::splat(v.reduce_add())
-    }
-    #[inline(always)]
-    fn keep(self, v: Vector, mask: Vector) -> Vector {
-        v & mask
-    }
-    #[inline(always)]
-    fn max(self, a: Vector, b: Vector) -> Vector {
-        arithmetic::max(a, b)
-    }
-    #[inline(always)]
-    fn min(self, a: Vector, b: Vector) -> Vector {
-        arithmetic::min(a, b)
-    }
-    #[inline(always)]
-    fn max_or_nan(self, a: Vector, b: Vector) -> Vector {
-        a.is_nan().select(a, self.max(a, b))
-    }
+
     #[inline(always)]
     unsafe fn load(self, src: *const f32) -> Vector {
         // SAFETY: the caller vouches for `LANES` floats; an array of floats may be read at any float's address.

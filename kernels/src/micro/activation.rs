@@ -262,7 +262,7 @@ impl Function for Gelu {
         // x * (1/2 + z * P(z^2) / Q(z^2)), the odd part of the normal distribution as a rational function that was fitted
         // for |z| <= 5.5, where the distribution is 2e-8 from 0 and 1.
         const P: [f32; 6] =
-            [0.398_942_23, 0.033_852_689, 4.677_263_6e-3, 1.688_261_5e-4, 6.352_125_6e-6, 2.274_939_7e-8];
+            [0.398_942_23, 0.033_852_69, 4.677_263_6e-3, 1.688_261_5e-4, 6.352_125_6e-6, 2.274_939_7e-8];
         const Q: [f32; 6] = [1.0, 0.251_522_03, 0.028_645_897, 1.884_447_5e-3, 7.364_768e-5, 1.197_505_4e-6];
         let x = s.max(s.splat(-5.5), x);
         let z = s.min(s.splat(5.5), x);
@@ -294,7 +294,7 @@ fn exp_minus<S: Simd>(s: S, x: S::F32) -> S::F32 {
         s.mul_add(n, s.splat(LOW), s.mul_add(n, s.splat(HIGH), x))
     };
     // Fitted for the least relative error, 9.3e-8.
-    const E: [f32; 6] = [1.0, -0.999_999_7, 0.499_991_42, -0.166_676_51, 0.041_898_966, -0.008_289_683];
+    const E: [f32; 6] = [1.0, -0.999_999_7, 0.499_991_42, -0.166_676_5, 0.041_898_966, -0.008_289_683];
     s.scale_by_power(polynomial(s, r, E), rounded)
 }
 

@@ -7,8 +7,8 @@ use crate::simd::Simd;
 pub(crate) struct Between {
     /// The pixel before it, and the one behind.
     pub(crate) pixels: [u32; 2],
-    /// What the second counts for; the first, for the rest of one.
-    pub(crate) weight: f32,
+    /// What each counts for.
+    pub(crate) weights: [f32; 2],
 }
 
 /// One row of the result, for one block of channels.
@@ -17,8 +17,8 @@ pub(crate) struct Between {
 /// of `columns`.
 pub(crate) struct Row<'a> {
     pub(crate) rows: [*const f32; 2],
-    /// What the second row counts for.
-    pub(crate) weight: f32,
+    /// What each row counts for.
+    pub(crate) weights: [f32; 2],
     pub(crate) columns: &'a [Between],
     pub(crate) dst: *mut f32,
 }
@@ -47,9 +47,9 @@ pub(crate) unsafe fn nearest<S: Simd>(s: S, args: &Row<'_>) {
 #[inline(always)]
 pub(crate) unsafe fn bilinear<S: Simd>(s: S, args: &Row<'_>) {
     let [upper, lower] = args.rows;
-    let down = [s.splat(1.0 - args.weight), s.splat(args.weight)];
+    let down = args.weights.map(|weight| s.splat(weight));
     for (i, column) in args.columns.iter().enumerate() {
-        let along = [s.splat(1.0 - column.weight), s.splat(column.weight)];
+        let along = column.weights.map(|weight| s.splat(weight));
         let [left, right] = column.pixels.map(|pixel| pixel as usize * 16);
         for lane in (0..16).step_by(S::LANES) {
             // SAFETY: the contract of `Row`.

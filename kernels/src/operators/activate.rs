@@ -2,14 +2,12 @@
 
 use crate::activation::Activation;
 use crate::backend::Kernels;
-use crate::error::{Error, expect_fit};
+use crate::error::Error;
 use crate::micro::elementwise as micro;
-use crate::operators::call::{Call, output_shape, runs};
-use crate::operators::options::{Options, setters};
-use crate::tensor::shape::{BLOCK, Shape};
-use crate::tensor::view::{View, ViewMut};
+use crate::operators::call::{Call, maps, runs};
+use crate::operators::options::builder;
+use crate::tensor::{BLOCK, Shape, View, ViewMut};
 use crate::threads::share::{Target, grid};
-use alloc::format;
 
 /// `dst = activation(src)`: an activation where no operator before it can apply it.
 ///
@@ -28,48 +26,29 @@ pub struct Activate {
     activation: Activation,
 }
 
-/// Collects what an [`Activate`] is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct ActivateBuilder {
-    options: Options<'static>,
-}
+builder!(Activate, ActivateBuilder(function: Activation), isa);
 
 impl ActivateBuilder {
-    setters!(isa);
-
     /// Makes the operator.
     ///
     /// # Errors
     /// Where `KERNELS_ISA` is wrong.
     pub fn build(self) -> Result<Activate, Error> {
-        Ok(Activate { kernels: self.options.kernels()?, activation: self.options.activation })
+        Ok(Activate { kernels: self.options.kernels()?, activation: self.function })
     }
 }
 
 runs!(Activate(src: View<'_>, dst: ViewMut<'_>));
 runs!(Activate, run_in_place, try_run_in_place, compute_in_place(dst: ViewMut<'_>));
-output_shape!(Activate);
+maps!(Activate, exactly, "activation");
 
 impl Activate {
-    /// Begins an `activation`.
-    pub fn builder(activation: Activation) -> ActivateBuilder {
-        ActivateBuilder { options: Options { activation, ..Options::default() } }
-    }
-
     /// The shape of the destination: that of the source.
     ///
     /// # Errors
     /// Where `src` is not a tensor.
     pub fn try_output_shape(&self, src: Shape) -> Result<Shape, Error> {
         src.try_len().map(|_| src)
-    }
-
-    /// Whether the operator runs from `src` to `dst`.
-    ///
-    /// # Errors
-    /// Where the shapes differ.
-    pub fn check(&self, src: Shape, dst: Shape) -> Result<(), Error> {
-        expect_fit(src == dst, || format!("activate {src} into {dst}"))
     }
 
     fn compute(call: Call<'_, Self>, src: View<'_>, mut dst: ViewMut<'_>) -> Result<(), Error> {

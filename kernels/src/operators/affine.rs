@@ -2,16 +2,12 @@
 
 use crate::activation::Activation;
 use crate::backend::Kernels;
-use crate::error::{Error, expect_fit, expect_len, invalid};
+use crate::error::{Error, expect_len, invalid};
 use crate::micro::elementwise as micro;
-use crate::operators::call::{Call, output_shape, runs};
-use crate::operators::options::{Options, setters};
-use crate::tensor::extent;
-use crate::tensor::owned::Buffer;
-use crate::tensor::shape::{BLOCK, Shape};
-use crate::tensor::view::{View, ViewMut};
+use crate::operators::call::{Call, maps, runs};
+use crate::operators::options::builder;
+use crate::tensor::{BLOCK, Buffer, Shape, View, ViewMut, extent};
 use crate::threads::share::{Target, grid};
-use alloc::format;
 
 /// `dst = activation(src * scale + shift)`, one scale and shift per channel: batch normalisation and ReLU where they
 /// cannot be folded into a convolution, and what guideline 4 measures.
@@ -34,16 +30,9 @@ pub struct Affine {
     packed: Buffer,
 }
 
-/// Collects what an [`Affine`] is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct AffineBuilder {
-    channels: usize,
-    options: Options<'static>,
-}
+builder!(Affine, AffineBuilder(channels: usize), activation isa);
 
 impl AffineBuilder {
-    setters!(activation isa);
-
     /// Packs one scale and one shift per channel.
     ///
     /// # Errors
@@ -68,33 +57,18 @@ impl AffineBuilder {
 
 runs!(Affine(src: View<'_>, dst: ViewMut<'_>));
 runs!(Affine, run_in_place, try_run_in_place, compute_in_place(dst: ViewMut<'_>));
-output_shape!(Affine);
+maps!(Affine, exactly, "affine of {} channels", channels);
 
 impl Affine {
-    /// Begins a batch normalisation of `channels` channels.
-    pub fn builder(channels: usize) -> AffineBuilder {
-        AffineBuilder { channels, options: Options::default() }
-    }
-
     /// The shape of the destination.
     ///
     /// # Errors
     /// Where `src` has another number of channels.
     pub fn try_output_shape(&self, src: Shape) -> Result<Shape, Error> {
-        src.try_len()?;
-        let channels = self.channels;
-        expect_fit(src.c == channels, || format!("affine of {channels} channels: cannot run from {src}"))?;
-        Ok(src)
-    }
-
-    /// Whether the operator runs from `src` to `dst`.
-    ///
-    /// # Errors
-    /// Where the shapes differ or have another number of channels.
-    pub fn check(&self, src: Shape, dst: Shape) -> Result<(), Error> {
-        expect_fit(src == dst && src.c == self.channels, || {
-            format!("affine of {} channels: cannot run from {src} to {dst}", self.channels)
-        })
+        match src.c == self.channels {
+            true => src.try_len().map(|_| src),
+            false => Err(self.misfit(format_args!("{src}"))),
+        }
     }
 
     fn compute(call: Call<'_, Self>, src: View<'_>, mut dst: ViewMut<'_>) -> Result<(), Error> {

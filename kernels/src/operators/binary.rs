@@ -5,9 +5,8 @@ use crate::backend::Kernels;
 use crate::error::{Error, expect_fit};
 use crate::micro::elementwise::{Binary, Other};
 use crate::operators::call::{Call, runs};
-use crate::operators::options::{Options, setters};
-use crate::tensor::shape::Shape;
-use crate::tensor::view::{View, ViewMut};
+use crate::operators::options::builder;
+use crate::tensor::{Shape, View, ViewMut};
 use crate::threads::share::{Target, grid};
 use alloc::format;
 
@@ -23,7 +22,7 @@ fn other(a: Shape, b: Shape) -> Option<Other> {
 
 /// The rest of an operator of two maps.
 macro_rules! binary {
-    ($op:ident, $builder:ident, $kernel:ident, $name:literal, $new:literal, $(#[$doc:meta])*) => {
+    ($op:ident, $builder:ident, $kernel:ident, $(#[$doc:meta])*) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
         pub struct $op {
@@ -31,15 +30,9 @@ macro_rules! binary {
             activation: Activation,
         }
 
-        #[doc = concat!("Collects what ", $name, " is made of.")]
-        #[derive(Clone, Copy, Debug)]
-        pub struct $builder {
-            options: Options<'static>,
-        }
+        builder!($op, $builder(), activation isa);
 
         impl $builder {
-            setters!(activation isa);
-
             /// Makes the operator.
             ///
             /// # Errors
@@ -52,11 +45,6 @@ macro_rules! binary {
         runs!($op(a: View<'_>, b: View<'_>, dst: ViewMut<'_>));
 
         impl $op {
-            #[doc = concat!("Begins ", $name, ".")]
-            pub fn builder() -> $builder {
-                $builder { options: Options::default() }
-            }
-
             /// Whether the operator runs from `a` and `b` to `dst`.
             ///
             /// # Errors
@@ -64,7 +52,7 @@ macro_rules! binary {
             /// channels (`c` x 1 x 1), nor one for each of their pixels (1 x `h` x `w`).
             pub fn check(&self, a: Shape, b: Shape, dst: Shape) -> Result<(), Error> {
                 let fits = a == dst && other(a, b).is_some();
-                expect_fit(fits, || format!(concat!($new, " {} and {} into {}"), a, b, dst))
+                expect_fit(fits, || format!("{} {a} and {b} into {dst}", stringify!($kernel)))
             }
 
             fn compute(
@@ -121,7 +109,7 @@ fn pass<Op>(
 }
 
 binary! {
-    Add, AddBuilder, add, "an addition", "add",
+    Add, AddBuilder, add,
     /// `dst = activation(a + b)`: a residual where it cannot be added by the convolution before it.
     ///
     /// `b` is a map like `a`, or has one number per channel, or one per pixel.
@@ -140,7 +128,7 @@ binary! {
 }
 
 binary! {
-    Mul, MulBuilder, mul, "a multiplication", "multiply",
+    Mul, MulBuilder, mul,
     /// `dst = activation(a * b)`: the gate of a squeeze-and-excitation, and products of maps.
     ///
     /// `b` is a map like `a`, or has one number per channel (a gate), or one per pixel.

@@ -1,9 +1,8 @@
 //! The one way to run an operator.
 
 use crate::error::{Error, expect_fit};
-use crate::tensor::shape::Shape;
-use crate::tensor::view::View;
-use crate::threads::parallel::Parallel;
+use crate::tensor::{Shape, View};
+use crate::threads::Parallel;
 use alloc::format;
 
 /// An operator about to run: on whose threads, and with what added.
@@ -52,7 +51,7 @@ macro_rules! runs {
             /// To run on the threads of `parallel`: `op.on(&parallel).run(..)`.
             pub fn on<'a>(
                 &'a self,
-                parallel: &'a dyn crate::threads::parallel::Parallel,
+                parallel: &'a dyn crate::threads::Parallel,
             ) -> crate::operators::call::Call<'a, Self> {
                 crate::operators::call::Call { op: self, parallel, residual: None }
             }
@@ -66,7 +65,7 @@ macro_rules! runs {
             /// Where [`check`](Self::check) refuses.
             #[track_caller]
             pub fn $run$(<$life>)?(&self, $($arg: $type),*) {
-                self.on(&crate::threads::parallel::Serial).$run($($arg),*);
+                self.on(&crate::threads::Serial).$run($($arg),*);
             }
 
             /// The same, for shapes that may not fit.
@@ -74,7 +73,7 @@ macro_rules! runs {
             /// # Errors
             /// Where [`check`](Self::check) refuses. Nothing was computed then.
             pub fn $try_run$(<$life>)?(&self, $($arg: $type),*) -> Result<(), crate::error::Error> {
-                self.on(&crate::threads::parallel::Serial).$try_run($($arg),*)
+                self.on(&crate::threads::Serial).$try_run($($arg),*)
             }
         }
 
@@ -102,39 +101,69 @@ macro_rules! runs {
 }
 pub(crate) use runs;
 
-/// `output_shape` of an operator that has `try_output_shape`.
-macro_rules! output_shape {
-    ($op:ident) => {
+/// `output_shape` and `check` of an operator that makes a tensor of a tensor and has `try_output_shape`. `$what` names it in
+/// errors; `$rule` says whether `dst` has `exactly` those slots or `at_least` so many.
+macro_rules! maps {
+    ($op:ident, $rule:ident$(($ordered:ident))?, $what:literal $(, $field:ident)*) => {
         impl $op {
             /// As [`try_output_shape`](Self::try_output_shape).
             ///
             /// # Panics
             /// Where that is an error.
             #[track_caller]
-            pub fn output_shape(&self, src: crate::Shape) -> crate::Shape {
+            pub fn output_shape(&self, src: Shape) -> Shape {
                 self.try_output_shape(src).unwrap_or_else(|error| panic!("{error}"))
+            }
+
+            /// Whether the operator runs from `src` to `dst`.
+            ///
+            /// # Errors
+            /// Where `src` does not fit the operator, or `dst` is not [`output_shape`](Self::output_shape).
+            pub fn check(&self, src: Shape, dst: Shape) -> Result<(), Error> {
+                let expected = self.try_output_shape(src)?;
+                crate::operators::call::$rule(dst, expected $(, self.$ordered)?)
+                    .then_some(())
+                    .ok_or_else(|| self.misfit(format_args!("{src} to {dst}, which should be {expected}")))
+            }
+
+            /// The operator cannot run `from`.
+            fn misfit(&self, from: core::fmt::Arguments<'_>) -> Error {
+                let what = format_args!($what $(, self.$field)*);
+                crate::error::mismatch(format_args!("{what}: cannot run from {from}"))
             }
         }
     };
 }
-pub(crate) use output_shape;
+pub(crate) use maps;
+
+/// The rule of most operators.
+pub(crate) fn exactly(dst: Shape, expected: Shape) -> bool {
+    dst == expected
+}
+
+/// The rule where slots are written by number.
+pub(crate) fn at_least(dst: Shape, expected: Shape) -> bool {
+    dst.c >= expected.c && (dst.h, dst.w) == (expected.h, expected.w)
+}
+
+/// The rule where slots are written by number if there is an order of them.
+pub(crate) fn at_least_if(dst: Shape, expected: Shape, ordered: bool) -> bool {
+    if ordered { at_least(dst, expected) } else { exactly(dst, expected) }
+}
 
 /// `residual` of an operator that adds one, and of its [`Call`].
 macro_rules! residual {
     ($op:ident) => {
         impl $op {
             /// To run with `residual`, shaped and ordered like `dst`, added before the activation.
-            pub fn residual<'a>(
-                &'a self,
-                residual: crate::View<'a>,
-            ) -> crate::operators::call::Call<'a, Self> {
-                self.on(&crate::threads::parallel::Serial).residual(residual)
+            pub fn residual<'a>(&'a self, residual: View<'a>) -> Call<'a, Self> {
+                self.on(&crate::threads::Serial).residual(residual)
             }
         }
 
-        impl<'a> crate::operators::call::Call<'a, $op> {
+        impl<'a> Call<'a, $op> {
             /// Adds `residual`, shaped and ordered like `dst`, before the activation.
-            pub fn residual(self, residual: crate::View<'a>) -> Self {
+            pub fn residual(self, residual: View<'a>) -> Self {
                 Self { residual: Some(residual), ..self }
             }
         }

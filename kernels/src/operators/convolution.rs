@@ -1,21 +1,15 @@
 //! Convolution by a window of any size, dense or in groups.
 
 use crate::activation::Activation;
-use crate::error::{Error, expect_fit};
-use crate::operators::call::{Call, output_shape, residual, runs};
+use crate::error::Error;
+use crate::operators::call::{Call, at_least_if, maps, residual, runs};
 use crate::operators::filters::{Channels, Filters};
-use crate::operators::options::{Options, setters};
+use crate::operators::options::builder;
 use crate::operators::sliding::{Job, Map, Side, To, expect_offsets};
 use crate::pack::Packed;
-use crate::tensor::extent;
-use crate::tensor::image::Source;
-use crate::tensor::order::ChannelOrder;
-use crate::tensor::shape::{BLOCK, Shape};
-use crate::tensor::view::{View, ViewMut};
+use crate::tensor::{BLOCK, Shape, Source, View, ViewMut, extent};
 use crate::threads::share::{Target, grid};
 use crate::window::Window;
-use alloc::{format, string::String};
-use core::fmt;
 
 /// Convolution with bias, folded batch normalisation, activation and an optional residual in its epilogue.
 ///
@@ -45,59 +39,52 @@ pub struct Convolution {
     activation: Activation,
     ic: usize,
     oc: usize,
-    /// Slots that source and destination must have, and whether they may have more.
+    /// Slots that source and destination must have; they may have more where there is an order of them.
     src_slots: usize,
     dst_slots: usize,
-    ordered: [bool; 2],
+    src_ordered: bool,
+    dst_ordered: bool,
 }
 
-/// Collects what a [`Convolution`] is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct ConvolutionBuilder<'a> {
-    channels: Channels<'a>,
-    window: Window,
-    options: Options<'a>,
-}
+builder!(
+    Convolution,
+    ConvolutionBuilder<'a>(ic: usize, oc: usize, window: Window),
+    bias batch_norm activation isa groups input_order output_order
+);
 
-impl<'a> ConvolutionBuilder<'a> {
-    setters!(bias batch_norm activation isa groups input_order output_order);
-
+impl ConvolutionBuilder<'_> {
     /// Packs `weights`, `oc * (ic / groups) * kh * kw` numbers in that order (PyTorch's).
     ///
     /// # Errors
     /// Where channels, groups or orders do not fit each other, a number of the window that must not be zero is, a slice has
     /// the wrong length, or `KERNELS_ISA` is wrong.
     pub fn build(self, weights: &[f32]) -> Result<Convolution, Error> {
-        let Self { channels, window, options } = self;
+        let Self { ic, oc, window, options } = self;
         window.expect_sound()?;
         let ([kh, kw], taps) = (window.kernel, window.taps());
-        channels.check(taps, weights.len())?;
-        let group_ic = channels.ic / channels.groups;
+        let channels = Channels::new(ic, oc, &options, taps, weights.len())?;
+        let group_ic = ic / channels.groups;
         // Taps are sorted by column, the weights of PyTorch by row.
         let weight = |o, i, tap| weights[(o * group_ic + i) * taps + tap % kh * kw + tap / kh];
         Ok(Convolution {
             filters: Filters::pack(&channels, taps, &options, weight)?,
             window,
             activation: options.activation,
-            ic: channels.ic,
-            oc: channels.oc,
+            ic,
+            oc,
             src_slots: channels.src_slots(),
             dst_slots: channels.dst_slots(),
-            ordered: [channels.input.is_some(), channels.output.is_some()],
+            src_ordered: channels.input.is_some(),
+            dst_ordered: channels.output.is_some(),
         })
     }
 }
 
 runs!(Convolution<'s>(src: impl Into<Source<'s>>, dst: ViewMut<'_>));
-output_shape!(Convolution);
+maps!(Convolution, at_least_if(dst_ordered), "convolution {} from {} channels", window, ic);
 residual!(Convolution);
 
 impl Convolution {
-    /// Begins a convolution from `ic` to `oc` channels.
-    pub fn builder<'a>(ic: usize, oc: usize, window: Window) -> ConvolutionBuilder<'a> {
-        ConvolutionBuilder { channels: Channels::new(ic, oc), window, options: Options::default() }
-    }
-
     /// Input channels.
     pub fn ic(&self) -> usize {
         self.ic
@@ -117,35 +104,19 @@ impl Convolution {
         self.plan(src).map(|(shape, _)| shape)
     }
 
-    /// Whether the operator runs from `src` to `dst`.
-    ///
-    /// # Errors
-    /// Where `src` has not the right channels, or `dst` is not [`output_shape`](Self::output_shape). Of a run, also where
-    /// the residual is not shaped like `dst`.
-    pub fn check(&self, src: Shape, dst: Shape) -> Result<(), Error> {
-        let expected = self.try_output_shape(src)?;
-        let slots = dst.c == expected.c || self.ordered[1] && dst.c > expected.c;
-        expect_fit(slots && (dst.h, dst.w) == (expected.h, expected.w), || {
-            self.misfit(format_args!("{src} to {dst}, which should be {expected}"))
-        })
-    }
-
-    fn misfit(&self, from: fmt::Arguments<'_>) -> String {
-        format!("convolution {} from {} channels: cannot run from {from}", self.window, self.ic)
-    }
-
     /// The output's shape, and how windows lie.
     fn plan(&self, src: Shape) -> Result<(Shape, [Side; 2]), Error> {
         src.try_len()?;
-        let slots = src.c == self.src_slots || self.ordered[0] && src.c > self.src_slots;
-        expect_fit(slots, || self.misfit(format_args!("{src}")))?;
+        let slots = Shape { c: self.src_slots, ..src };
+        if !at_least_if(src, slots, self.src_ordered) {
+            return Err(self.misfit(format_args!("{src}")));
+        }
         let sides = Side::both(self.window, src.h, src.w)?;
         // Whether it comes in blocks or in planes.
         expect_offsets(sides, BLOCK, src.reach(src.block_stride()), src)?;
         expect_offsets(sides, 1, extent::product([src.c - 1, src.h, src.w]), src)?;
         let shape = Shape::new(self.dst_slots, sides[0].windows, sides[1].windows);
-        shape.try_len()?;
-        Ok((shape, sides))
+        shape.try_len().map(|_| (shape, sides))
     }
 
     fn compute<'s>(

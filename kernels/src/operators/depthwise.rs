@@ -2,19 +2,14 @@
 
 use crate::activation::Activation;
 use crate::backend::Kernels;
-use crate::error::{Error, expect_fit, expect_len, invalid};
+use crate::error::{Error, expect_len, invalid};
 use crate::micro::depthwise as micro;
-use crate::operators::call::{Call, output_shape, runs};
-use crate::operators::options::{Options, setters};
-use crate::tensor::extent;
-use crate::tensor::order::ChannelOrder;
-use crate::tensor::owned::Buffer;
-use crate::tensor::shape::{BLOCK, Shape};
-use crate::tensor::view::{View, ViewMut};
+use crate::operators::call::{Call, maps, runs};
+use crate::operators::options::builder;
+use crate::tensor::{BLOCK, Buffer, ChannelOrder, Shape, View, ViewMut, extent};
 use crate::threads::share::{Target, grid};
-use crate::window::{Axis, Window};
-use alloc::{format, string::String, vec::Vec};
-use core::fmt;
+use crate::window::Window;
+use alloc::vec::Vec;
 
 /// Depthwise convolution with bias, folded batch normalisation and activation in its epilogue.
 ///
@@ -44,28 +39,18 @@ pub struct Depthwise {
     blocks: Vec<u32>,
     output_order: ChannelOrder,
     src_slots: usize,
+    dst_slots: usize,
     /// Per block: sixteen biases, then sixteen weights per tap.
     packed: Buffer,
 }
 
-/// Collects what a [`Depthwise`] is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct DepthwiseBuilder<'a> {
-    channels: usize,
-    window: Window,
-    input_order: Option<&'a ChannelOrder>,
-    options: Options<'a>,
-}
+builder!(
+    Depthwise,
+    DepthwiseBuilder<'a>(channels: usize, window: Window),
+    bias batch_norm activation isa input_order
+);
 
-impl<'a> DepthwiseBuilder<'a> {
-    setters!(bias batch_norm activation isa);
-
-    /// The slot of the source in which each channel lies. Default: channel `c` in slot `c`.
-    pub fn input_order(mut self, order: &'a ChannelOrder) -> Self {
-        self.input_order = Some(order);
-        self
-    }
-
+impl DepthwiseBuilder<'_> {
     /// Packs `weights`, `kh * kw` numbers per channel.
     ///
     /// # Errors
@@ -79,8 +64,7 @@ impl<'a> DepthwiseBuilder<'a> {
         window.expect_sound()?;
         let taps = window.taps();
         expect_len("weights", channels.saturating_mul(taps), weights.len())?;
-        let input = self.input_order.cloned().unwrap_or_else(|| ChannelOrder::identity(channels));
-        expect_len("input order", channels, input.channels())?;
+        let input = self.options.input_order(channels)?;
         let kernels = self.options.kernels()?;
         let (scale, bias) = self.options.fold(channels)?;
 
@@ -101,6 +85,7 @@ impl<'a> DepthwiseBuilder<'a> {
             window,
             activation: self.options.activation,
             blocks,
+            dst_slots: output_order.width(),
             output_order,
             src_slots: input.width(),
             packed,
@@ -109,14 +94,9 @@ impl<'a> DepthwiseBuilder<'a> {
 }
 
 runs!(Depthwise(src: View<'_>, dst: ViewMut<'_>));
-output_shape!(Depthwise);
+maps!(Depthwise, at_least, "depthwise {} of {} slots", window, src_slots);
 
 impl Depthwise {
-    /// Begins a convolution of `channels` channels.
-    pub fn builder<'a>(channels: usize, window: Window) -> DepthwiseBuilder<'a> {
-        DepthwiseBuilder { channels, window, input_order: None, options: Options::default() }
-    }
-
     /// Where each channel lies in the destination.
     pub fn output_order(&self) -> &ChannelOrder {
         &self.output_order
@@ -127,36 +107,19 @@ impl Depthwise {
     /// # Errors
     /// Where `src` has fewer slots than the input order names, or the window does not fit into it.
     pub fn try_output_shape(&self, src: Shape) -> Result<Shape, Error> {
-        self.plan(src).map(|(shape, _)| shape)
-    }
-
-    /// Whether the operator runs from `src` to `dst`.
-    ///
-    /// # Errors
-    /// Where `src` has too few slots, or `dst` is not [`output_shape`](Self::output_shape) (it may have more slots).
-    pub fn check(&self, src: Shape, dst: Shape) -> Result<(), Error> {
-        let (expected, _) = self.plan(src)?;
-        let fits = dst.c >= expected.c && (dst.h, dst.w) == (expected.h, expected.w);
-        expect_fit(fits, || self.misfit(format_args!("{src} to {dst}, which should be {expected}")))
-    }
-
-    fn plan(&self, src: Shape) -> Result<(Shape, [Axis; 2]), Error> {
         src.try_len()?;
-        expect_fit(src.c >= self.src_slots, || self.misfit(format_args!("{src}")))?;
-        let [rows, columns] = self.window.axes(src.h, src.w)?;
-        let shape = Shape::new(self.output_order.width(), rows.len, columns.len);
-        shape.try_len()?;
-        Ok((shape, [rows, columns]))
-    }
-
-    fn misfit(&self, from: fmt::Arguments<'_>) -> String {
-        format!("depthwise {} of {} slots: cannot run from {from}", self.window, self.src_slots)
+        if src.c < self.src_slots {
+            return Err(self.misfit(format_args!("{src}")));
+        }
+        let (h, w) = self.window.output(src.h, src.w)?;
+        let shape = Shape::new(self.dst_slots, h, w);
+        shape.try_len().map(|_| shape)
     }
 
     fn compute(call: Call<'_, Self>, src: View<'_>, mut dst: ViewMut<'_>) -> Result<(), Error> {
         let (op, from, to) = (call.op, src.shape(), dst.shape());
         op.check(from, to)?;
-        let (_, [rows, columns]) = op.plan(from)?;
+        let [rows, columns] = op.window.axes(from.h, from.w)?;
         let Window { kernel, stride, dilation, .. } = op.window;
         let (target, epilogue) = (Target::new(&mut dst), op.kernels.epilogue(op.activation));
         grid(call.parallel, op.blocks.len(), to.h, &|blocks, y| {

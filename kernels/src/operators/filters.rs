@@ -7,9 +7,7 @@
 use crate::error::{Error, expect_len, invalid};
 use crate::operators::options::Options;
 use crate::pack::{Packed, Packer};
-use crate::tensor::extent;
-use crate::tensor::order::ChannelOrder;
-use crate::tensor::shape::BLOCK;
+use crate::tensor::{BLOCK, ChannelOrder, extent};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -37,16 +35,19 @@ pub(crate) struct Filters {
 const NONE: u32 = u32::MAX;
 
 impl<'a> Channels<'a> {
-    pub(crate) fn new(ic: usize, oc: usize) -> Self {
-        Self { ic, oc, groups: 1, input: None, output: None }
-    }
-
     /// Checks that the numbers fit each other, and `weights` of so many taps.
     ///
     /// # Errors
     /// Where they do not.
-    pub(crate) fn check(&self, taps: usize, weights: usize) -> Result<(), Error> {
-        let Self { ic, oc, groups, .. } = *self;
+    pub(crate) fn new(
+        ic: usize,
+        oc: usize,
+        options: &Options<'a>,
+        taps: usize,
+        weights: usize,
+    ) -> Result<Self, Error> {
+        let Options { groups, input_order: input, output_order: output, .. } = *options;
+        let groups = groups.unwrap_or(1);
         if ic == 0 || oc == 0 {
             return Err(invalid("channels", format_args!("{ic} to {oc}: both must be at least 1")));
         }
@@ -54,10 +55,10 @@ impl<'a> Channels<'a> {
             let why = format_args!("{ic} to {oc} channels do not divide into {groups} groups");
             return Err(invalid("groups", why));
         }
-        let len = extent::product([ic / groups, oc, taps]).ok_or_else(|| invalid("channels", "too many"))?;
-        expect_len("weights", len, weights)?;
-        expect_len("input order", ic, self.input.map_or(ic, ChannelOrder::channels))?;
-        expect_len("output order", oc, self.output.map_or(oc, ChannelOrder::channels))
+        expect_len("weights", (ic / groups).saturating_mul(oc).saturating_mul(taps), weights)?;
+        expect_len("input order", ic, input.map_or(ic, ChannelOrder::channels))?;
+        expect_len("output order", oc, output.map_or(oc, ChannelOrder::channels))?;
+        Ok(Self { ic, oc, groups, input, output })
     }
 
     /// Slots that a source must have.

@@ -4,13 +4,10 @@ use crate::activation::Activation;
 use crate::error::{Error, expect_fit, expect_len, invalid};
 use crate::micro::pool::GlobalAverage;
 use crate::operators::call::{Call, runs};
-use crate::operators::options::{Options, setters};
+use crate::operators::options::{Options, builder};
 use crate::operators::pointwise::Pointwise;
 use crate::pack::{Packed, Packer};
-use crate::tensor::extent;
-use crate::tensor::owned::Buffer;
-use crate::tensor::shape::{BLOCK, Shape};
-use crate::tensor::view::View;
+use crate::tensor::{BLOCK, Buffer, Shape, View, extent};
 use crate::threads::share::{Target, each_once, part};
 use alloc::{format, vec::Vec};
 use core::ops::Range;
@@ -70,7 +67,7 @@ pub struct HeadBuilder<'a> {
 }
 
 impl<'a> HeadBuilder<'a> {
-    setters!(bias);
+    builder!(@setter bias);
 
     /// Packs `weights`, `classes` rows of `conv.oc()` numbers, for the convolution's instruction set.
     ///
@@ -210,10 +207,8 @@ impl Head {
                     });
                 }
             }
-            for panel in chunk.rows.clone() {
-                let sums = &mut sums[self.packed.panels[panel].slot / BLOCK * BLOCK..];
-                self.packed.multiply_vector(panel, &mean[..channels], sums, false, Activation::None);
-            }
+            let mean = &mean[..channels];
+            self.packed.multiply_vector(chunk.rows.clone(), mean, sums, false, Activation::None);
         }
     }
 }

@@ -1,17 +1,13 @@
 //! Normalisation over the channels of each pixel.
 
 use crate::backend::Kernels;
-use crate::error::{Error, expect_fit, expect_len, invalid};
+use crate::error::{Error, expect_len, invalid};
 use crate::micro::norm as micro;
-use crate::operators::call::{Call, output_shape, runs};
-use crate::operators::options::{Options, setters};
-use crate::tensor::extent;
-use crate::tensor::order::ChannelOrder;
-use crate::tensor::owned::Buffer;
-use crate::tensor::shape::{BLOCK, Shape};
-use crate::tensor::view::{View, ViewMut};
+use crate::operators::call::{Call, maps, runs};
+use crate::operators::options::builder;
+use crate::tensor::{BLOCK, Buffer, ChannelOrder, Shape, View, ViewMut, extent};
 use crate::threads::share::{Target, grid};
-use alloc::{format, vec::Vec};
+use alloc::vec::Vec;
 
 /// `dst[c] = (src[c] - mean) / sqrt(variance + eps) * gamma[c] + beta[c]`, with the mean and the variance over the channels of
 /// each pixel: the layer normalisation of a ConvNeXt.
@@ -38,31 +34,21 @@ pub struct LayerNorm {
     blocks: Vec<u32>,
     output_order: ChannelOrder,
     src_slots: usize,
+    dst_slots: usize,
     /// Per block: sixteen masks, sixteen gammas, sixteen betas.
     packed: Buffer,
 }
 
-/// Collects what a [`LayerNorm`] is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct LayerNormBuilder<'a> {
-    channels: usize,
-    eps: f32,
-    input_order: Option<&'a ChannelOrder>,
-    options: Options<'a>,
-}
+builder!(
+    LayerNorm,
+    LayerNormBuilder<'a>(channels: usize) { eps: f32 = 1e-5 },
+    isa input_order
+);
 
-impl<'a> LayerNormBuilder<'a> {
-    setters!(isa);
-
+impl LayerNormBuilder<'_> {
     /// What keeps the root from zero. Default: 1e-5, PyTorch's; ConvNeXt has 1e-6.
     pub fn eps(mut self, eps: f32) -> Self {
         self.eps = eps;
-        self
-    }
-
-    /// The slot of the source in which each channel lies. Default: channel `c` in slot `c`.
-    pub fn input_order(mut self, order: &'a ChannelOrder) -> Self {
-        self.input_order = Some(order);
         self
     }
 
@@ -77,8 +63,7 @@ impl<'a> LayerNormBuilder<'a> {
         }
         expect_len("gamma", channels, gamma.len())?;
         expect_len("beta", channels, beta.len())?;
-        let input = self.input_order.cloned().unwrap_or_else(|| ChannelOrder::identity(channels));
-        expect_len("input order", channels, input.channels())?;
+        let input = self.options.input_order(channels)?;
         let (blocks, output_order) = input.kept_lanes()?;
         let len = extent::expect("gamma", extent::product([blocks.len(), 3 * BLOCK]))?;
         let mut packed = Buffer::zeros(len);
@@ -90,19 +75,15 @@ impl<'a> LayerNormBuilder<'a> {
             block[2 * BLOCK + lane] = beta[c];
         }
         let kernels = self.options.kernels()?;
-        Ok(LayerNorm { kernels, channels, eps, blocks, output_order, src_slots: input.width(), packed })
+        let (src_slots, dst_slots) = (input.width(), output_order.width());
+        Ok(LayerNorm { kernels, channels, eps, blocks, output_order, src_slots, dst_slots, packed })
     }
 }
 
 runs!(LayerNorm(src: View<'_>, dst: ViewMut<'_>));
-output_shape!(LayerNorm);
+maps!(LayerNorm, at_least, "layer norm of {} channels from {} slots", channels, src_slots);
 
 impl LayerNorm {
-    /// Begins a normalisation over `channels` channels.
-    pub fn builder<'a>(channels: usize) -> LayerNormBuilder<'a> {
-        LayerNormBuilder { channels, eps: 1e-5, input_order: None, options: Options::default() }
-    }
-
     /// Where each channel lies in the destination.
     pub fn output_order(&self) -> &ChannelOrder {
         &self.output_order
@@ -114,20 +95,10 @@ impl LayerNorm {
     /// Where `src` has fewer slots than the input order names.
     pub fn try_output_shape(&self, src: Shape) -> Result<Shape, Error> {
         src.try_len()?;
-        expect_fit(src.c >= self.src_slots, || {
-            format!("layer norm of {} slots: cannot run from {src}", self.src_slots)
-        })?;
-        Ok(Shape { c: self.output_order.width(), ..src })
-    }
-
-    /// Whether the operator runs from `src` to `dst`.
-    ///
-    /// # Errors
-    /// Where `src` has too few slots, or `dst` is not [`output_shape`](Self::output_shape) (it may have more slots).
-    pub fn check(&self, src: Shape, dst: Shape) -> Result<(), Error> {
-        let expected = self.try_output_shape(src)?;
-        let fits = dst.c >= expected.c && (dst.h, dst.w) == (src.h, src.w);
-        expect_fit(fits, || format!("layer norm from {src} to {dst}, which should be {expected}"))
+        match src.c >= self.src_slots {
+            true => Ok(Shape { c: self.dst_slots, ..src }),
+            false => Err(self.misfit(format_args!("{src}"))),
+        }
     }
 
     fn compute(call: Call<'_, Self>, src: View<'_>, mut dst: ViewMut<'_>) -> Result<(), Error> {

@@ -3,9 +3,9 @@
 use crate::activation::Activation;
 use crate::error::{Error, expect_fit, expect_len, invalid};
 use crate::operators::call::{Call, runs};
-use crate::operators::options::{Options, setters};
-use crate::pack::{Packed, Packer};
-use crate::tensor::shape::BLOCK;
+use crate::operators::options::builder;
+use crate::pack::{Packed, Packer, Panel};
+use crate::tensor::BLOCK;
 use crate::threads::share::{Target, grid};
 use alloc::format;
 
@@ -28,17 +28,9 @@ pub struct Linear {
     packed: Packed,
 }
 
-/// Collects what a [`Linear`] is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct LinearBuilder<'a> {
-    ic: usize,
-    oc: usize,
-    options: Options<'a>,
-}
+builder!(Linear, LinearBuilder<'a>(ic: usize, oc: usize), bias batch_norm activation isa);
 
-impl<'a> LinearBuilder<'a> {
-    setters!(bias batch_norm activation isa);
-
+impl LinearBuilder<'_> {
     /// Packs `weights`, `oc` rows of `ic` numbers.
     ///
     /// # Errors
@@ -68,11 +60,6 @@ impl<'a> LinearBuilder<'a> {
 runs!(Linear(src: &[f32], dst: &mut [f32]));
 
 impl Linear {
-    /// Begins a layer from `ic` inputs to `oc` outputs.
-    pub fn builder<'a>(ic: usize, oc: usize) -> LinearBuilder<'a> {
-        LinearBuilder { ic, oc, options: Options::default() }
-    }
-
     /// Inputs.
     pub fn ic(&self) -> usize {
         self.ic
@@ -102,9 +89,9 @@ impl Linear {
             for panel in panels {
                 // A whole panel of sums, of which the last may be ragged.
                 let mut sums = [0.0f32; 6 * BLOCK];
-                packed.multiply_vector(panel, src, &mut sums, true, *activation);
-                let slot = packed.panels[panel].slot;
-                let sums = &sums[slot % BLOCK..][..packed.lanes(panel).min(oc - slot)];
+                packed.multiply_vector(panel..panel + 1, src, &mut sums, true, *activation);
+                let Panel { slot, nr, .. } = packed.panels[panel];
+                let sums = &sums[slot % BLOCK..][..nr.min(oc - slot)];
                 // SAFETY: `dst` has these outputs, and each panel's belong to this task alone.
                 unsafe {
                     core::ptr::copy_nonoverlapping(sums.as_ptr(), target.element(slot), sums.len());

@@ -1,16 +1,14 @@
 //! Channels really moved into the order that a [`ChannelOrder`] describes.
 
 use crate::backend::Kernels;
-use crate::error::{Error, expect_fit, invalid};
+use crate::error::{Error, invalid};
 use crate::micro::shuffle as micro;
-use crate::operators::call::{Call, output_shape, runs};
-use crate::operators::options::{Options, setters};
+use crate::operators::call::{Call, maps, runs};
+use crate::operators::options::builder;
 use crate::simd::Pick;
-use crate::tensor::order::ChannelOrder;
-use crate::tensor::shape::{BLOCK, Shape};
-use crate::tensor::view::{View, ViewMut};
+use crate::tensor::{BLOCK, ChannelOrder, Shape, View, ViewMut};
 use crate::threads::share::{Target, grid};
-use alloc::{format, vec, vec::Vec};
+use alloc::{vec, vec::Vec};
 
 /// Pixels at a time: neighbouring blocks of the destination often gather from the same blocks, whose pixels are then
 /// still in the first-level cache.
@@ -38,16 +36,9 @@ pub struct Materialize {
     src_slots: usize,
 }
 
-/// Collects what a [`Materialize`] is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct MaterializeBuilder<'a> {
-    order: &'a ChannelOrder,
-    options: Options<'static>,
-}
+builder!(Materialize, MaterializeBuilder<'a>(order: &'a ChannelOrder), isa);
 
 impl MaterializeBuilder<'_> {
-    setters!(isa);
-
     /// Prepares to gather the channels of the order.
     ///
     /// # Errors
@@ -76,35 +67,20 @@ impl MaterializeBuilder<'_> {
 }
 
 runs!(Materialize(src: View<'_>, dst: ViewMut<'_>));
-output_shape!(Materialize);
+maps!(Materialize, exactly, "shuffle of {} channels from {} slots", channels, src_slots);
 
 impl Materialize {
-    /// Begins to gather the channels of `order`.
-    pub fn builder(order: &ChannelOrder) -> MaterializeBuilder<'_> {
-        MaterializeBuilder { order, options: Options::default() }
-    }
-
     /// The shape of the destination: the order's channels.
     ///
     /// # Errors
     /// Where `src` has fewer slots than the order names.
     pub fn try_output_shape(&self, src: Shape) -> Result<Shape, Error> {
-        let shape = Shape { c: self.channels, ..src };
-        self.check(src, shape)?;
         src.try_len()?;
-        shape.try_len().map(|_| shape)
-    }
-
-    /// Whether the operator runs from `src` to `dst`.
-    ///
-    /// # Errors
-    /// Where `src` has fewer slots than the order names, `dst` not exactly its channels, or the two differ in height or
-    /// width.
-    pub fn check(&self, src: Shape, dst: Shape) -> Result<(), Error> {
-        let Self { channels, src_slots, .. } = self;
-        expect_fit((src.h, src.w) == (dst.h, dst.w) && src.c >= *src_slots && dst.c == *channels, || {
-            format!("shuffle of {channels} channels from {src_slots} slots: cannot run from {src} to {dst}")
-        })
+        let shape = Shape { c: self.channels, ..src };
+        match src.c >= self.src_slots {
+            true => shape.try_len().map(|_| shape),
+            false => Err(self.misfit(format_args!("{src}"))),
+        }
     }
 
     fn compute(call: Call<'_, Self>, src: View<'_>, mut dst: ViewMut<'_>) -> Result<(), Error> {

@@ -1,22 +1,42 @@
 //! The operators, a file each: checks, packing, the cut of the work, and the call of the inner loop.
 
-pub(crate) mod activate;
-pub(crate) mod affine;
-pub(crate) mod binary;
-pub(crate) mod call;
-pub(crate) mod convolution;
-pub(crate) mod depthwise;
-pub(crate) mod filters;
-pub(crate) mod head;
-pub(crate) mod layer_norm;
-pub(crate) mod linear;
-pub(crate) mod materialize;
-pub(crate) mod options;
-pub(crate) mod pointwise;
-pub(crate) mod pool;
-pub(crate) mod prelu;
-pub(crate) mod resize;
-pub(crate) mod sliding;
-pub(crate) mod softmax;
-pub(crate) mod stem;
-pub(crate) mod transposed;
+mod activate;
+mod affine;
+mod binary;
+mod call;
+mod convolution;
+mod depthwise;
+mod filters;
+mod head;
+mod layer_norm;
+mod linear;
+mod materialize;
+mod options;
+mod pointwise;
+mod pool;
+mod prelu;
+mod resize;
+mod sliding;
+mod softmax;
+mod stem;
+mod transposed;
+
+pub use activate::{Activate, ActivateBuilder};
+pub use affine::{Affine, AffineBuilder};
+pub use binary::{Add, AddBuilder, Mul, MulBuilder};
+pub use call::Call;
+pub use convolution::{Convolution, ConvolutionBuilder};
+pub use depthwise::{Depthwise, DepthwiseBuilder};
+pub use head::{Head, HeadBuilder};
+pub use layer_norm::{LayerNorm, LayerNormBuilder};
+pub use linear::{Linear, LinearBuilder};
+pub use materialize::{Materialize, MaterializeBuilder};
+pub use pointwise::{Pointwise, PointwiseBuilder};
+pub use pool::{
+    AveragePool, AveragePoolBuilder, GlobalAverage, GlobalAverageBuilder, MaxPool, MaxPoolBuilder,
+};
+pub use prelu::{PRelu, PReluBuilder};
+pub use resize::{Resize, ResizeBuilder};
+pub use softmax::softmax;
+pub use stem::{Stem, StemBuilder};
+pub use transposed::{Transposed, TransposedBuilder};

@@ -5,19 +5,15 @@
 //! source may be split, concatenated and shuffled without having been moved. Work is cut into panels and runs of pixels.
 
 use crate::activation::Activation;
-use crate::error::{Error, expect_fit};
+use crate::error::Error;
 use crate::micro::gemm::{PixelStep, Upcoming};
-use crate::operators::call::{Call, output_shape, residual, runs};
+use crate::operators::call::{Call, maps, residual, runs};
 use crate::operators::filters::{Channels, Filters};
-use crate::operators::options::{Options, setters};
+use crate::operators::options::builder;
 use crate::pack::{Packed, Product};
-use crate::tensor::extent;
-use crate::tensor::order::ChannelOrder;
-use crate::tensor::shape::{BLOCK, Shape};
-use crate::tensor::view::{View, ViewMut};
+use crate::tensor::{BLOCK, ChannelOrder, Shape, View, ViewMut, extent};
 use crate::threads::share::{Target, grid, part};
-use alloc::{format, string::String, vec::Vec};
-use core::fmt;
+use alloc::vec::Vec;
 use core::ops::Range;
 
 /// Input channels per pass over the pixels; longer sums are parked in `dst` between passes. It bounds the table of
@@ -55,29 +51,26 @@ pub struct Pointwise {
     dense: bool,
 }
 
-/// Collects what a [`Pointwise`] is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct PointwiseBuilder<'a> {
-    channels: Channels<'a>,
-    options: Options<'a>,
-}
+builder!(
+    Pointwise,
+    PointwiseBuilder<'a>(ic: usize, oc: usize),
+    bias batch_norm activation isa groups input_order output_order
+);
 
-impl<'a> PointwiseBuilder<'a> {
-    setters!(bias batch_norm activation isa groups input_order output_order);
-
+impl PointwiseBuilder<'_> {
     /// Packs `weights`, `oc` rows of `ic / groups` numbers.
     ///
     /// # Errors
     /// Where channels, groups or orders do not fit each other, a slice has the wrong length, or `KERNELS_ISA` is wrong.
     pub fn build(self, weights: &[f32]) -> Result<Pointwise, Error> {
-        let Self { channels, options } = self;
-        channels.check(1, weights.len())?;
+        let Self { ic, oc, options } = self;
+        let channels = Channels::new(ic, oc, &options, 1, weights.len())?;
         let row = channels.ic / channels.groups;
         Ok(Pointwise {
             filters: Filters::pack(&channels, 1, &options, |o, i, _| weights[o * row + i])?,
             activation: options.activation,
-            ic: channels.ic,
-            oc: channels.oc,
+            ic,
+            oc,
             src_slots: channels.src_slots(),
             dst_slots: channels.dst_slots(),
             dense: channels.output.is_none_or(ChannelOrder::is_identity),
@@ -86,15 +79,10 @@ impl<'a> PointwiseBuilder<'a> {
 }
 
 runs!(Pointwise(src: View<'_>, dst: ViewMut<'_>));
-output_shape!(Pointwise);
+maps!(Pointwise, at_least, "pointwise from {} to {} slots", src_slots, dst_slots);
 residual!(Pointwise);
 
 impl Pointwise {
-    /// Begins a convolution from `ic` to `oc` channels.
-    pub fn builder<'a>(ic: usize, oc: usize) -> PointwiseBuilder<'a> {
-        PointwiseBuilder { channels: Channels::new(ic, oc), options: Options::default() }
-    }
-
     /// Input channels.
     pub fn ic(&self) -> usize {
         self.ic
@@ -108,27 +96,14 @@ impl Pointwise {
     /// Slots, height and width of the destination; it may have more slots.
     ///
     /// # Errors
-    /// Where `src` has fewer slots than the input order names, a side of zero, or too many elements.
+    /// Where `src` has fewer slots than the input order names, a side of zero, or 2^32 elements or more.
     pub fn try_output_shape(&self, src: Shape) -> Result<Shape, Error> {
         src.try_len()?;
-        expect_fit(src.c >= self.src_slots, || self.misfit(format_args!("{src}")))?;
         extent::expect_offsets(src.reach(src.block_stride()), src)?;
-        Ok(Shape { c: self.dst_slots, ..src })
-    }
-
-    /// Whether the operator runs from `src` to `dst`.
-    ///
-    /// # Errors
-    /// Where it does not: the two differ in height or width, or have too few slots for the orders. Of a run, also where
-    /// the residual is not shaped like `dst`.
-    pub fn check(&self, src: Shape, dst: Shape) -> Result<(), Error> {
-        let fits = (src.h, src.w) == (dst.h, dst.w) && src.c >= self.src_slots && dst.c >= self.dst_slots;
-        expect_fit(fits, || self.misfit(format_args!("{src} to {dst}")))?;
-        self.try_output_shape(src).map(drop)
-    }
-
-    fn misfit(&self, from: fmt::Arguments<'_>) -> String {
-        format!("pointwise from {} to {} slots: cannot run from {from}", self.src_slots, self.dst_slots)
+        match src.c >= self.src_slots {
+            true => Ok(Shape { c: self.dst_slots, ..src }),
+            false => Err(self.misfit(format_args!("{src}"))),
+        }
     }
 
     fn compute(call: Call<'_, Self>, src: View<'_>, mut dst: ViewMut<'_>) -> Result<(), Error> {

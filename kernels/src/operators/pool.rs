@@ -3,11 +3,10 @@
 use crate::backend::Kernels;
 use crate::error::{Error, expect_fit, invalid};
 use crate::micro::pool as micro;
-use crate::operators::call::{Call, output_shape, runs};
-use crate::operators::options::{Options, setters};
-use crate::tensor::shape::{BLOCK, Shape};
-use crate::tensor::view::{View, ViewMut};
-use crate::threads::parallel::Parallel;
+use crate::operators::call::{Call, maps, runs};
+use crate::operators::options::{Options, builder};
+use crate::tensor::{BLOCK, Shape, View, ViewMut};
+use crate::threads::Parallel;
 use crate::threads::share::{Target, grid};
 use crate::window::{Padding, Window};
 use alloc::format;
@@ -41,13 +40,7 @@ impl Pool {
         src.try_len()?;
         let [rows, columns] = self.window.axes(src.h, src.w)?;
         let shape = Shape { h: rows.len, w: columns.len, ..src };
-        shape.try_len()?;
-        Ok(shape)
-    }
-
-    fn check(&self, src: Shape, dst: Shape) -> Result<(), Error> {
-        let expected = self.output_shape(src)?;
-        expect_fit(dst == expected, || format!("pool from {src} to {dst}, which should be {expected}"))
+        shape.try_len().map(|_| shape)
     }
 
     fn run(
@@ -58,7 +51,6 @@ impl Pool {
         mut dst: ViewMut<'_>,
     ) -> Result<(), Error> {
         let (from, to) = (src.shape(), dst.shape());
-        self.check(from, to)?;
         let [rows, columns] = self.window.axes(from.h, from.w)?;
         let padded = self.count_pad.then_some([rows.padded, columns.padded]);
         let target = Target::new(&mut dst);
@@ -92,7 +84,7 @@ impl Pool {
 macro_rules! pool {
     ($pool:ident, $kernel:ident) => {
         runs!($pool(src: View<'_>, dst: ViewMut<'_>));
-        output_shape!($pool);
+        maps!($pool, exactly, "pool");
 
         impl $pool {
             /// The shape of the destination.
@@ -103,15 +95,8 @@ macro_rules! pool {
                 self.0.output_shape(src)
             }
 
-            /// Whether the operator runs from `src` to `dst`.
-            ///
-            /// # Errors
-            /// Where `dst` is not [`output_shape`](Self::output_shape).
-            pub fn check(&self, src: Shape, dst: Shape) -> Result<(), Error> {
-                self.0.check(src, dst)
-            }
-
             fn compute(call: Call<'_, Self>, src: View<'_>, dst: ViewMut<'_>) -> Result<(), Error> {
+                call.op.check(src.shape(), dst.shape())?;
                 call.op.0.run(call.parallel, call.op.0.kernels.$kernel, src, dst)
             }
         }
@@ -135,16 +120,9 @@ pub struct MaxPool(Pool);
 
 pool!(MaxPool, max_pool);
 
-/// Collects what a [`MaxPool`] is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct MaxPoolBuilder {
-    window: Window,
-    options: Options<'static>,
-}
+builder!(MaxPool, MaxPoolBuilder(window: Window), isa);
 
 impl MaxPoolBuilder {
-    setters!(isa);
-
     /// Makes the operator.
     ///
     /// # Errors
@@ -156,11 +134,6 @@ impl MaxPoolBuilder {
 }
 
 impl MaxPool {
-    /// Begins a pool.
-    pub fn builder(window: Window) -> MaxPoolBuilder {
-        MaxPoolBuilder { window, options: Options::default() }
-    }
-
     /// The window.
     pub(crate) fn window(&self) -> Window {
         self.0.window
@@ -184,17 +157,9 @@ pub struct AveragePool(Pool);
 
 pool!(AveragePool, average_pool);
 
-/// Collects what an [`AveragePool`] is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct AveragePoolBuilder {
-    window: Window,
-    count_include_pad: bool,
-    options: Options<'static>,
-}
+builder!(AveragePool, AveragePoolBuilder(window: Window) { count_include_pad: bool = true }, isa);
 
 impl AveragePoolBuilder {
-    setters!(isa);
-
     /// Whether sums are divided by the whole window (the default, as in PyTorch), or by its pixels inside the image (as in
     /// TensorFlow). Of a last window that hangs over the padding, only what does not is counted.
     pub fn count_include_pad(mut self, count_include_pad: bool) -> Self {
@@ -208,13 +173,6 @@ impl AveragePoolBuilder {
     /// As [`MaxPoolBuilder::build`].
     pub fn build(self) -> Result<AveragePool, Error> {
         Pool::new(self.window, self.count_include_pad, self.options).map(AveragePool)
-    }
-}
-
-impl AveragePool {
-    /// Begins a pool.
-    pub fn builder(window: Window) -> AveragePoolBuilder {
-        AveragePoolBuilder { window, count_include_pad: true, options: Options::default() }
     }
 }
 
@@ -235,15 +193,9 @@ pub struct GlobalAverage {
     kernels: &'static Kernels,
 }
 
-/// Collects what a [`GlobalAverage`] is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct GlobalAverageBuilder {
-    options: Options<'static>,
-}
+builder!(GlobalAverage, GlobalAverageBuilder(), isa);
 
 impl GlobalAverageBuilder {
-    setters!(isa);
-
     /// Makes the operator.
     ///
     /// # Errors
@@ -256,11 +208,6 @@ impl GlobalAverageBuilder {
 runs!(GlobalAverage(src: View<'_>, dst: &mut [f32]));
 
 impl GlobalAverage {
-    /// Begins an average.
-    pub fn builder() -> GlobalAverageBuilder {
-        GlobalAverageBuilder { options: Options::default() }
-    }
-
     /// Whether the operator runs from `src` to `dst` elements.
     ///
     /// # Errors

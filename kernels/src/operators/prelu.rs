@@ -1,16 +1,12 @@
 //! ReLU with a slope per channel.
 
 use crate::backend::Kernels;
-use crate::error::{Error, expect_fit, expect_len, invalid};
+use crate::error::{Error, invalid};
 use crate::micro::elementwise as micro;
-use crate::operators::call::{Call, output_shape, runs};
-use crate::operators::options::{Options, setters};
-use crate::tensor::extent;
-use crate::tensor::owned::Buffer;
-use crate::tensor::shape::{BLOCK, Shape};
-use crate::tensor::view::{View, ViewMut};
+use crate::operators::call::{Call, maps, runs};
+use crate::operators::options::builder;
+use crate::tensor::{BLOCK, Buffer, Shape, View, ViewMut, extent};
 use crate::threads::share::{Target, grid};
-use alloc::format;
 
 /// `dst[c] = src[c]` where that is positive, `slope[c] * src[c]` elsewhere. (One slope for all is
 /// [`Activation::LeakyRelu`](crate::Activation::LeakyRelu).)
@@ -32,15 +28,9 @@ pub struct PRelu {
     slope: Buffer,
 }
 
-/// Collects what a [`PRelu`] is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct PReluBuilder {
-    options: Options<'static>,
-}
+builder!(PRelu, PReluBuilder(), isa);
 
 impl PReluBuilder {
-    setters!(isa);
-
     /// Packs one slope per channel.
     ///
     /// # Errors
@@ -58,31 +48,18 @@ impl PReluBuilder {
 }
 
 runs!(PRelu(src: View<'_>, dst: ViewMut<'_>));
-output_shape!(PRelu);
+maps!(PRelu, exactly, "PReLU of {} channels", channels);
 
 impl PRelu {
-    /// Begins an activation.
-    pub fn builder() -> PReluBuilder {
-        PReluBuilder { options: Options::default() }
-    }
-
     /// The shape of the destination.
     ///
     /// # Errors
     /// Where `src` has another number of channels.
     pub fn try_output_shape(&self, src: Shape) -> Result<Shape, Error> {
-        src.try_len()?;
-        expect_len("channels", self.channels, src.c).map(|()| src)
-    }
-
-    /// Whether the operator runs from `src` to `dst`.
-    ///
-    /// # Errors
-    /// Where the shapes differ or have another number of channels.
-    pub fn check(&self, src: Shape, dst: Shape) -> Result<(), Error> {
-        expect_fit(src == dst && src.c == self.channels, || {
-            format!("PReLU of {} channels: cannot run from {src} to {dst}", self.channels)
-        })
+        match src.c == self.channels {
+            true => src.try_len().map(|_| src),
+            false => Err(self.misfit(format_args!("{src}"))),
+        }
     }
 
     fn compute(call: Call<'_, Self>, src: View<'_>, mut dst: ViewMut<'_>) -> Result<(), Error> {

@@ -5,9 +5,8 @@ use crate::error::{Error, expect_fit};
 use crate::interpolation::{Coordinates, Interpolation};
 use crate::micro::resize::{Between, Row};
 use crate::operators::call::{Call, runs};
-use crate::operators::options::{Options, setters};
-use crate::tensor::shape::Shape;
-use crate::tensor::view::{View, ViewMut};
+use crate::operators::options::builder;
+use crate::tensor::{Shape, View, ViewMut};
 use crate::threads::share::{Target, grid};
 use alloc::format;
 
@@ -30,20 +29,16 @@ pub struct Resize {
     coordinates: Coordinates,
 }
 
-/// Collects what a [`Resize`] is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct ResizeBuilder {
-    interpolation: Interpolation,
-    coordinates: Coordinates,
-    options: Options<'static>,
-}
+builder!(
+    Resize,
+    ResizeBuilder(interpolation: Interpolation) { coordinates: Option<Coordinates> = None },
+    isa
+);
 
 impl ResizeBuilder {
-    setters!(isa);
-
     /// Where pixels lie. Default: PyTorch's, `Asymmetric` for the nearest pixel, `HalfPixel` for bilinear interpolation.
     pub fn coordinates(mut self, coordinates: Coordinates) -> Self {
-        self.coordinates = coordinates;
+        self.coordinates = Some(coordinates);
         self
     }
 
@@ -53,6 +48,10 @@ impl ResizeBuilder {
     /// Where `KERNELS_ISA` is wrong.
     pub fn build(self) -> Result<Resize, Error> {
         let Self { interpolation, coordinates, options } = self;
+        let coordinates = coordinates.unwrap_or(match interpolation {
+            Interpolation::Nearest => Coordinates::Asymmetric,
+            Interpolation::Bilinear => Coordinates::HalfPixel,
+        });
         Ok(Resize { kernels: options.kernels()?, interpolation, coordinates })
     }
 }
@@ -63,15 +62,6 @@ runs!(Resize(src: View<'_>, dst: ViewMut<'_>));
 const COLUMNS: usize = 64;
 
 impl Resize {
-    /// Begins a change of size.
-    pub fn builder(interpolation: Interpolation) -> ResizeBuilder {
-        let coordinates = match interpolation {
-            Interpolation::Nearest => Coordinates::Asymmetric,
-            Interpolation::Bilinear => Coordinates::HalfPixel,
-        };
-        ResizeBuilder { interpolation, coordinates, options: Options::default() }
-    }
-
     /// Whether the operator runs from `src` to `dst`.
     ///
     /// # Errors
@@ -98,10 +88,12 @@ impl Resize {
         let (before, rest) = (place / whole, place % whole);
         if self.interpolation == Interpolation::Nearest {
             let up = self.coordinates != Coordinates::Asymmetric && 2 * rest > whole;
-            return Between { pixels: [(before + u64::from(up)).min(last) as u32; 2], weight: 0.0 };
+            return Between { pixels: [(before + u64::from(up)).min(last) as u32; 2], weights: [1.0, 0.0] };
         }
         let pixels = [before, before + 1].map(|pixel| pixel.min(last) as u32);
-        Between { pixels, weight: (rest as f64 / whole as f64) as f32 }
+        // (Behind the last pixel, it is the last.) Each is rounded by itself, so that the lesser is as precise as the other.
+        let rest = if before < last { rest } else { 0 };
+        Between { pixels, weights: [whole - rest, rest].map(|part| (part as f64 / whole as f64) as f32) }
     }
 
     fn compute(call: Call<'_, Self>, src: View<'_>, mut dst: ViewMut<'_>) -> Result<(), Error> {
@@ -120,14 +112,14 @@ impl Resize {
                     *column = op.between(start + i, from.w, to.w);
                 }
                 for y in rows.clone() {
-                    let Between { pixels, weight } = op.between(y, from.h, to.h);
+                    let Between { pixels, weights } = op.between(y, from.h, to.h);
                     for block in blocks.clone() {
                         let rows = pixels.map(|y| src.at(block, y as usize * from.w));
                         // SAFETY: the source has these rows, with all columns that are named; the destination has these
                         // columns, which belong to this task alone.
                         unsafe {
                             let dst = target.at(block, y * to.w + start);
-                            row(&Row { rows, weight, columns, dst });
+                            row(&Row { rows, weights, columns, dst });
                         }
                     }
                 }

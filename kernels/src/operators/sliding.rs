@@ -21,9 +21,7 @@ use crate::error::Error;
 use crate::micro::gemm::{PixelStep, Upcoming};
 use crate::operators::filters::Filters;
 use crate::pack::{KC, Product};
-use crate::tensor::extent;
-use crate::tensor::image::Source;
-use crate::tensor::shape::{BLOCK, Shape};
+use crate::tensor::{BLOCK, Shape, Source, extent};
 use crate::window::Window;
 use core::ops::Range;
 

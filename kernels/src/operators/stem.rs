@@ -2,16 +2,13 @@
 
 use crate::error::{Error, expect_fit, invalid};
 use crate::micro::pool::MaxRow;
-use crate::operators::call::{Call, output_shape, runs};
+use crate::operators::call::{Call, maps, runs};
 use crate::operators::convolution::Convolution;
 use crate::operators::pool::MaxPool;
 use crate::operators::sliding::To;
-use crate::tensor::extent;
-use crate::tensor::image::Source;
-use crate::tensor::shape::{BLOCK, Shape};
-use crate::tensor::view::ViewMut;
-use crate::threads::parallel::{Parallel, Serial};
+use crate::tensor::{BLOCK, Shape, Source, ViewMut, extent};
 use crate::threads::share::{Target, each_once, part, threads};
+use crate::threads::{Parallel, Serial};
 use alloc::format;
 
 /// A convolution followed by a 3x3 stride-2 max pool, three rows of the convolution at a time, which never leave the cache:
@@ -62,7 +59,7 @@ impl StemBuilder {
 }
 
 runs!(Stem<'s>(src: impl Into<Source<'s>>, scratch: &mut [f32], dst: ViewMut<'_>));
-output_shape!(Stem);
+maps!(Stem, exactly, "stem");
 
 impl Call<'_, Stem> {
     /// Elements of scratch that `run` needs: three rows of the convolution per thread, for at most as many threads as
@@ -112,16 +109,6 @@ impl Stem {
     /// Where that is an error.
     pub fn scratch(&self, src: Shape) -> usize {
         self.on(&Serial).scratch(src)
-    }
-
-    /// Whether the operator runs from `src` to `dst`.
-    ///
-    /// # Errors
-    /// Where `src` has not exactly the input channels, or `dst` is not [`output_shape`](Self::output_shape). Of a run, also
-    /// where the scratch is too short.
-    pub fn check(&self, src: Shape, dst: Shape) -> Result<(), Error> {
-        let expected = self.try_output_shape(src)?;
-        expect_fit(dst == expected, || format!("stem from {src} to {dst}, which should be {expected}"))
     }
 
     fn compute<'s>(

@@ -8,18 +8,15 @@
 //! ```
 
 use crate::activation::Activation;
-use crate::error::{Error, expect_fit, invalid};
-use crate::operators::call::{Call, output_shape, residual, runs};
+use crate::error::{Error, invalid};
+use crate::operators::call::{Call, maps, residual, runs};
 use crate::operators::filters::{Channels, Filters};
-use crate::operators::options::{Options, setters};
+use crate::operators::options::builder;
 use crate::operators::sliding::{Job, Map, Side, To, expect_offsets};
-use crate::tensor::image::Source;
-use crate::tensor::order::ChannelOrder;
-use crate::tensor::shape::{BLOCK, Shape};
-use crate::tensor::view::{View, ViewMut};
+use crate::tensor::{BLOCK, Shape, Source, View, ViewMut};
 use crate::threads::share::{Target, grid};
 use crate::window::{Padding, Window};
-use alloc::{format, vec::Vec};
+use alloc::vec::Vec;
 
 /// Transposed convolution (PyTorch's `ConvTranspose2d`) with bias, folded batch normalisation, activation and an optional
 /// residual in its epilogue.
@@ -48,14 +45,11 @@ pub struct Transposed {
     dst_slots: usize,
 }
 
-/// Collects what a [`Transposed`] is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct TransposedBuilder<'a> {
-    channels: Channels<'a>,
-    window: Window,
-    output_padding: [usize; 2],
-    options: Options<'a>,
-}
+builder!(
+    Transposed,
+    TransposedBuilder<'a>(ic: usize, oc: usize, window: Window) { output_padding: [usize; 2] = [0, 0] },
+    bias batch_norm activation isa groups input_order output_order
+);
 
 /// The taps of a window of `kernel` taps, `stride` apart, that reach the pixels of a phase: the first, and how many.
 fn taps(phase: usize, pad: usize, kernel: usize, stride: usize) -> (usize, usize) {
@@ -63,9 +57,7 @@ fn taps(phase: usize, pad: usize, kernel: usize, stride: usize) -> (usize, usize
     (first, (kernel - first).div_ceil(stride))
 }
 
-impl<'a> TransposedBuilder<'a> {
-    setters!(bias batch_norm activation isa groups input_order output_order);
-
+impl TransposedBuilder<'_> {
     /// Rows and columns more at the end, which the stride leaves open. Default: none.
     pub fn output_padding(mut self, output_padding: [usize; 2]) -> Self {
         self.output_padding = output_padding;
@@ -79,7 +71,7 @@ impl<'a> TransposedBuilder<'a> {
     /// padding is "same", the output padding is not smaller than the stride, a slice has the wrong length, or
     /// `KERNELS_ISA` is wrong.
     pub fn build(self, weights: &[f32]) -> Result<Transposed, Error> {
-        let Self { channels, window, output_padding, options } = self;
+        let Self { ic, oc, window, output_padding, options } = self;
         window.expect_sound()?;
         let Window { kernel: [kh, kw], stride: [sh, sw], dilation, .. } = window;
         if kh < sh || kw < sw {
@@ -98,8 +90,8 @@ impl<'a> TransposedBuilder<'a> {
             let why = format_args!("{output_padding:?}: must be smaller than the stride, {sh}x{sw}");
             return Err(invalid("output padding", why));
         }
-        channels.check(window.taps(), weights.len())?;
-        let (group_ic, group_oc) = (channels.ic / channels.groups, channels.oc / channels.groups);
+        let channels = Channels::new(ic, oc, &options, window.taps(), weights.len())?;
+        let (group_ic, group_oc) = (ic / channels.groups, oc / channels.groups);
         let mut phases = Vec::new();
         for (row, column) in (0..sh).flat_map(|row| (0..sw).map(move |column| (row, column))) {
             let ((y, rows), (x, columns)) = (taps(row, top, kh, sh), taps(column, left, kw, sw));
@@ -123,16 +115,10 @@ impl<'a> TransposedBuilder<'a> {
 }
 
 runs!(Transposed(src: View<'_>, dst: ViewMut<'_>));
-output_shape!(Transposed);
+maps!(Transposed, at_least, "transposed convolution {} of {} slots", window, src_slots);
 residual!(Transposed);
 
 impl Transposed {
-    /// Begins a transposed convolution from `ic` to `oc` channels.
-    pub fn builder<'a>(ic: usize, oc: usize, window: Window) -> TransposedBuilder<'a> {
-        let (channels, options) = (Channels::new(ic, oc), Options::default());
-        TransposedBuilder { channels, window, output_padding: [0, 0], options }
-    }
-
     /// Slots, height and width of the destination: `(h - 1) * stride + kernel - padding + output padding`. It may have more
     /// slots.
     ///
@@ -140,9 +126,9 @@ impl Transposed {
     /// Where `src` has too few slots, or nothing would be left of it.
     pub fn try_output_shape(&self, src: Shape) -> Result<Shape, Error> {
         src.try_len()?;
-        expect_fit(src.c >= self.src_slots, || {
-            format!("transposed convolution from {} slots: cannot run from {src}", self.src_slots)
-        })?;
+        if src.c < self.src_slots {
+            return Err(self.misfit(format_args!("{src}")));
+        }
         let (h, w) = self.window.transposed(src.h, src.w, self.output_padding)?;
         let shape = Shape::new(self.dst_slots, h, w);
         shape.try_len()?;
@@ -151,22 +137,6 @@ impl Transposed {
             expect_offsets(self.sides(phase, src, shape), BLOCK, channels, src)?;
         }
         Ok(shape)
-    }
-
-    /// Whether the operator runs from `src` to `dst`.
-    ///
-    /// # Errors
-    /// Where `src` has too few slots, or `dst` is not [`output_shape`](Self::output_shape) (it may have more slots). Of a
-    /// run, also where the residual is not shaped like `dst`.
-    pub fn check(&self, src: Shape, dst: Shape) -> Result<(), Error> {
-        let expected = self.try_output_shape(src)?;
-        let fits = dst.c >= expected.c && (dst.h, dst.w) == (expected.h, expected.w);
-        expect_fit(fits, || {
-            let window = self.window;
-            format!(
-                "transposed convolution {window}: cannot run from {src} to {dst}, which should be {expected}"
-            )
-        })
     }
 
     /// Row and column of the first pixel of a phase.

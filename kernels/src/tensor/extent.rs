@@ -52,8 +52,8 @@ mod tests {
         assert_eq!(sum([MOST - 1, 1]), Some(MOST));
         assert_eq!(sum([MOST, 1]), None);
         assert_eq!(sum([usize::MAX, 1]), None);
-        expect_offsets(product([u32::MAX as usize / 4]), "1x1").expect("an offset");
-        expect_offsets(product([1 << 16, 1 << 16]), "1x1").expect_err("33 bits");
+        expect_offsets(product([u32::MAX as usize / 8]), "1x1").expect("an offset");
+        expect_offsets(product([1 << 16, 1 << 16]), "1x1").expect_err("33 bits, or beyond memory");
         expect_offsets(None, "1x1").expect_err("beyond memory");
     }
 }

@@ -40,60 +40,75 @@ fn span(shape: Shape, block_stride: usize) -> usize {
     }
 }
 
+/// What both kinds of view have.
+macro_rules! view {
+    ($view:ident $($mutable:ident)?) => {
+        impl<'a> $view<'a> {
+            /// Takes `data` as a blocked tensor of `shape`.
+            ///
+            /// # Errors
+            /// Where `data` does not hold exactly [`Shape::len`] elements, or a side is zero.
+            pub fn new(data: &'a $($mutable)? [f32], shape: Shape) -> Result<Self, Error> {
+                expect_len("view", shape.try_len()?, data.len())?;
+                Ok(Self::whole(data, shape))
+            }
+
+            /// As [`new`](Self::new), for those who made `data` of the right length.
+            pub(crate) fn whole(data: &'a $($mutable)? [f32], shape: Shape) -> Self {
+                debug_assert_eq!(data.len(), shape.len(), "elements of {shape}");
+                Self { data, shape, block_stride: shape.block_stride() }
+            }
+
+            /// Channels, height, width.
+            pub fn shape(&self) -> Shape {
+                self.shape
+            }
+
+            /// Elements from one block of channels to the next.
+            pub fn block_stride(&self) -> usize {
+                self.block_stride
+            }
+
+            /// The blocks of `range` alone.
+            ///
+            /// # Panics
+            /// Where the range is empty or ends beyond the last block.
+            pub fn blocks(self, range: Range<usize>) -> Self {
+                let (start, shape) = (range.start * self.block_stride, block_range(self.shape, &range));
+                self.part(start, shape)
+            }
+
+            /// The rows of `range` alone.
+            ///
+            /// # Panics
+            /// Where the range is empty or ends beyond the last row.
+            pub fn rows(self, range: Range<usize>) -> Self {
+                let (start, shape) = (range.start * self.shape.w * BLOCK, row_range(self.shape, &range));
+                self.part(start, shape)
+            }
+
+            /// What begins at element `start`.
+            fn part(self, start: usize, shape: Shape) -> Self {
+                let block_stride = self.block_stride;
+                let data = &$($mutable)? self.data[start..start + span(shape, block_stride)];
+                Self { data, shape, block_stride }
+            }
+        }
+    };
+}
+view!(View);
+view!(ViewMut mut);
+
 impl<'a> View<'a> {
-    /// Reads `data` as a blocked tensor of `shape`.
-    ///
-    /// # Errors
-    /// Where `data` does not hold exactly [`Shape::len`] elements, or a side is zero.
-    pub fn new(data: &'a [f32], shape: Shape) -> Result<Self, Error> {
-        expect_len("view", shape.try_len()?, data.len())?;
-        Ok(Self::whole(data, shape))
-    }
-
-    /// As [`new`](Self::new), for those who made `data` of the right length.
-    pub(crate) fn whole(data: &'a [f32], shape: Shape) -> Self {
-        debug_assert_eq!(data.len(), shape.len(), "elements of {shape}");
-        Self { data, shape, block_stride: shape.block_stride() }
-    }
-
-    /// Channels, height, width.
-    pub fn shape(&self) -> Shape {
-        self.shape
-    }
-
-    /// Elements from one block of channels to the next.
-    pub fn block_stride(&self) -> usize {
-        self.block_stride
-    }
-
     /// The elements, from the first of the first block to the last of the last.
     pub fn data(&self) -> &'a [f32] {
         self.data
     }
 
     /// Where `pixel` of `block` lies; the view holds both, or this panics.
+    #[inline]
     pub(crate) fn at(&self, block: usize, pixel: usize) -> *const f32 {
         self.data[block * self.block_stride + pixel * BLOCK..].as_ptr()
-    }
-
-    /// The blocks of `range` alone.
-    ///
-    /// # Panics
-    /// Where the range is empty or ends beyond the last block.
-    pub fn blocks(self, range: Range<usize>) -> Self {
-        let shape = block_range(self.shape, &range);
-        let start = range.start * self.block_stride;
-        Self { data: &self.data[start..start + span(shape, self.block_stride)], shape, ..self }
-    }
-
-    /// The rows of `range` alone.
-    ///
-    /// # Panics
-    /// Where the range is empty or ends beyond the last row.
-    pub fn rows(self, range: Range<usize>) -> Self {
-        let shape = row_range(self.shape, &range);
-        let start = range.start * self.shape.w * BLOCK;
-        Self { data: &self.data[start..start + span(shape, self.block_stride)], shape, ..self }
     }
 
     /// Element of channel `c` at row `y`, column `x`.
@@ -107,31 +122,6 @@ impl<'a> View<'a> {
 }
 
 impl<'a> ViewMut<'a> {
-    /// Writes `data` as a blocked tensor of `shape`.
-    ///
-    /// # Errors
-    /// Where `data` does not hold exactly [`Shape::len`] elements, or a side is zero.
-    pub fn new(data: &'a mut [f32], shape: Shape) -> Result<Self, Error> {
-        expect_len("view", shape.try_len()?, data.len())?;
-        Ok(Self::whole(data, shape))
-    }
-
-    /// As [`new`](Self::new), for those who made `data` of the right length.
-    pub(crate) fn whole(data: &'a mut [f32], shape: Shape) -> Self {
-        debug_assert_eq!(data.len(), shape.len(), "elements of {shape}");
-        Self { data, shape, block_stride: shape.block_stride() }
-    }
-
-    /// Channels, height, width.
-    pub fn shape(&self) -> Shape {
-        self.shape
-    }
-
-    /// Elements from one block of channels to the next.
-    pub fn block_stride(&self) -> usize {
-        self.block_stride
-    }
-
     /// The same tensor to read from.
     pub fn as_view(&self) -> View<'_> {
         View { data: self.data, shape: self.shape, block_stride: self.block_stride }
@@ -147,43 +137,15 @@ impl<'a> ViewMut<'a> {
         ViewMut { data: self.data, shape: self.shape, block_stride: self.block_stride }
     }
 
-    /// The blocks of `range` alone.
-    ///
-    /// # Panics
-    /// Where the range is empty or ends beyond the last block.
-    pub fn blocks(self, range: Range<usize>) -> Self {
-        let shape = block_range(self.shape, &range);
-        let start = range.start * self.block_stride;
-        Self {
-            data: &mut self.data[start..start + span(shape, self.block_stride)],
-            shape,
-            block_stride: self.block_stride,
-        }
-    }
-
-    /// The rows of `range` alone.
-    ///
-    /// # Panics
-    /// Where the range is empty or ends beyond the last row.
-    pub fn rows(self, range: Range<usize>) -> Self {
-        let shape = row_range(self.shape, &range);
-        let start = range.start * self.shape.w * BLOCK;
-        Self {
-            data: &mut self.data[start..start + span(shape, self.block_stride)],
-            shape,
-            block_stride: self.block_stride,
-        }
-    }
-
     /// The blocks before `at`, to read from, and the blocks from `at` on, to write to: how the units of a stage
     /// share one buffer.
     ///
     /// # Panics
     /// Where one of the two parts would be empty.
     pub fn split_at_block(self, at: usize) -> (View<'a>, ViewMut<'a>) {
-        let (block_stride, blocks) = (self.block_stride, self.shape.blocks());
-        let (before, after) = (block_range(self.shape, &(0..at)), block_range(self.shape, &(at..blocks)));
-        let (left, right) = self.data.split_at_mut(at * block_stride);
+        let Self { data, shape, block_stride } = self;
+        let (before, after) = (block_range(shape, &(0..at)), block_range(shape, &(at..shape.blocks())));
+        let (left, right) = data.split_at_mut(at * block_stride);
         let left = &left[..span(before, block_stride)];
         (
             View { data: left, shape: before, block_stride },

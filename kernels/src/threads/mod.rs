@@ -1,5 +1,10 @@
 //! Whose threads compute, and how the work is cut for them.
 
-pub(crate) mod parallel;
+mod parallel;
 pub(crate) mod share;
-pub(crate) mod team;
+mod team;
+
+#[cfg(feature = "parallel")]
+pub use parallel::Rayon;
+pub use parallel::{Parallel, Serial};
+pub use team::team;

@@ -1,7 +1,6 @@
 //! How work is cut into tasks, and how tasks write to one destination.
 
-use crate::tensor::shape::BLOCK;
-use crate::tensor::view::ViewMut;
+use crate::tensor::{BLOCK, ViewMut};
 use crate::threads::parallel::Parallel;
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -95,11 +94,13 @@ impl<'a> Target<'a> {
     }
 
     /// Where `pixel` of `block` lies; the tensor holds both, or this panics.
+    #[inline]
     pub(crate) fn at(&self, block: usize, pixel: usize) -> *mut f32 {
         self.element(block * self.block_stride + pixel * BLOCK)
     }
 
     /// Where an element lies; the destination holds it, or this panics.
+    #[inline]
     pub(crate) fn element(&self, index: usize) -> *mut f32 {
         assert!(index < self.len, "element {index} of {}", self.len);
         self.first.wrapping_add(index)

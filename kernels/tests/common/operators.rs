@@ -72,7 +72,7 @@ pub(crate) fn check_depthwise(p: &Problem<op::Convolution>, how: &How) {
             builder = builder.input_order(order);
         }
         let op = builder.build(p.weights()).unwrap();
-        let (order, shape) = (op.output_order(), op.output_shape(how.src(p).view().shape()));
+        let (order, shape) = (op.output_order(), op.output_shape(src.view().shape()));
         assert_eq!(shape, Shape { c: order.width(), ..p.dst_shape() }, "{isa}: {p:?}");
         let shape = Shape { c: shape.c + how.spare[1], ..shape };
         check_runs((p, how), (shape, order), format_args!("depthwise, {isa}"), &|parallel, dst| {

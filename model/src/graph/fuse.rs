@@ -3,7 +3,7 @@
 //!
 //! | nodes | run as |
 //! |---|---|
-//! | dense convolution of the image, 3x3 max pooling of stride 2 | stem: three rows at a time, which never leave the cache |
+//! | dense convolution, 3x3 max pooling of stride 2 | stem: three rows at a time, which never leave the cache |
 //! | 1x1 convolution, global average, fully connected layer | head: the wide map between them is never stored |
 //! | convolution (not depthwise), addition | the addition in the convolution's epilogue |
 //! | anything with an epilogue, activation | the activation in the epilogue |
@@ -176,40 +176,12 @@ pub(crate) fn is_pointwise(window: Window) -> bool {
     (window.kernel, window.stride) == ([1, 1], [1, 1]) && padding
 }
 
-/// How often each node's value is read by a node that runs or an output.
-pub(crate) fn readers(graph: &Graph, live: &[bool]) -> Vec<usize> {
-    let mut readers = vec![0; live.len()];
-    let nodes = graph.nodes().iter().zip(live).filter(|(_, live)| **live);
-    for value in nodes.flat_map(|(node, _)| &node.inputs).chain(graph.outputs()) {
-        readers[value.index()] += 1;
-    }
-    readers
-}
-
-/// Per node, whether it is an input that only dense convolutions read, which take a planar image as it comes.
-pub(crate) fn planar(graph: &Graph, live: &[bool]) -> Vec<bool> {
-    let mut planar: Vec<bool> =
-        graph.nodes().iter().map(|node| matches!(node.op, Op::Input { .. })).collect();
-    for value in graph.values().filter(|value| live[value.index()]) {
-        let dense = Form::of(graph, value) == Some(Form::Convolution);
-        graph.node(value).inputs.iter().for_each(|input| planar[input.index()] &= dense);
-    }
-    graph.outputs().iter().for_each(|value| planar[value.index()] = false);
-    planar
-}
-
 /// Groups the nodes that an output depends on; layers in the order in which they run.
 pub(crate) fn fuse(graph: &Graph, passes: Passes) -> Vec<Layer> {
-    let live = graph.live();
-    let mut fuser = Fuser {
-        graph,
-        readers: readers(graph, &live),
-        planar: planar(graph, &live),
-        layers: Vec::new(),
-        of: vec![None; live.len()],
-    };
-    for value in graph.values().filter(|value| live[value.index()]) {
-        let Some(form) = Form::of(graph, value) else { continue };
+    let (uses, of) = (graph.uses(), vec![None; graph.nodes().len()]);
+    let mut fuser = Fuser { graph, uses, layers: Vec::new(), of };
+    for value in graph.values() {
+        let Some(form) = Form::of(graph, value).filter(|_| fuser.uses[value.index()] > 0) else { continue };
         if passes == Passes::None || !fuser.joined(value) {
             fuser.add(form, vec![value.index()]);
         }
@@ -226,8 +198,7 @@ pub(crate) fn fuse(graph: &Graph, passes: Passes) -> Vec<Layer> {
 
 struct Fuser<'a> {
     graph: &'a Graph,
-    readers: Vec<usize>,
-    planar: Vec<bool>,
+    uses: Vec<usize>,
     /// Those that were grouped with others are left without nodes.
     layers: Vec<Layer>,
     /// The layer that makes each node's value.
@@ -242,7 +213,7 @@ impl Fuser<'_> {
 
     /// The layer that makes `value`, where nobody else reads it.
     fn only_for_us(&self, value: Value) -> Option<usize> {
-        self.of[value.index()].filter(|_| self.readers[value.index()] == 1)
+        self.of[value.index()].filter(|_| self.uses[value.index()] == 1)
     }
 
     /// Appends a node to the layers `parts`, which become one.
@@ -279,9 +250,8 @@ impl Fuser<'_> {
             Op::MaxPool(Window { kernel: [3, 3], stride: [2, 2], dilation: [1, 1], .. }) => {
                 let Some(of) = self.only_for_us(node.inputs[0]) else { return false };
                 let layer = &self.layers[of];
-                let image = layer.form == Form::Convolution
-                    && layer.reads(graph).all(|image| self.planar[image.index()]);
-                image && self.join(Form::Stem, &[of], value)
+                let conv = layer.form == Form::Convolution && layer.reads(graph).count() == 1;
+                conv && self.join(Form::Stem, &[of], value)
             }
             Op::Linear(linear) if linear.activation == Activation::None => {
                 let average = self.only_for_us(node.inputs[0]);

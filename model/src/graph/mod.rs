@@ -277,28 +277,9 @@ impl Op {
         Self::Resize { interpolation, coordinates, to: Size::Times(times, times) }
     }
 
-    /// What a node without a name of its own is called.
-    const fn name(&self) -> &'static str {
-        match self {
-            Self::Input { .. } => "input",
-            Self::Conv(_) => "conv",
-            Self::Transposed(_) => "transposed",
-            Self::Linear(_) => "linear",
-            Self::MaxPool(_) => "max pool",
-            Self::AveragePool { .. } => "average pool",
-            Self::GlobalAverage => "global average",
-            Self::Resize { .. } => "resize",
-            Self::Add(_) => "add",
-            Self::Mul(_) => "multiply",
-            Self::Activate(_) => "activate",
-            Self::Affine(_) => "affine",
-            Self::PRelu => "prelu",
-            Self::LayerNorm { .. } => "layer norm",
-            Self::Concat => "concat",
-            Self::Channels(_) => "channels",
-            Self::Shuffle(_) => "shuffle",
-            Self::Copy => "copy",
-        }
+    /// Whether it only renames channels, and so never runs.
+    pub(crate) const fn renames(&self) -> bool {
+        matches!(self, Self::Concat | Self::Channels(_) | Self::Shuffle(_))
     }
 
     /// How many channels it makes of those of its inputs.
@@ -405,7 +386,10 @@ impl Graph {
     /// As [`push`](Self::push).
     pub fn named(&mut self, name: &str, op: impl Into<Op>, inputs: &[Value]) -> Result<Value, Error> {
         let (op, index) = (op.into(), self.nodes.len());
-        let name = if name.is_empty() { format!("{} {index}", op.name()) } else { name.to_owned() };
+        let name = match name {
+            "" => format!("{} {index}", format!("{op:?}").split([' ', '(']).next().unwrap_or_default()),
+            name => name.to_owned(),
+        };
         let refused = |why| Error::Graph { node: name.clone(), why };
         let known = |value: &Value| match self.nodes.get(value.index()) {
             Some(node) => Ok(node.channels),
@@ -479,16 +463,16 @@ impl Graph {
         self.values().filter(|&value| matches!(self.node(value).op, Op::Input { .. }))
     }
 
-    /// Per node, whether an output depends on it.
-    pub(crate) fn live(&self) -> Vec<bool> {
-        let mut live = vec![false; self.nodes.len()];
-        self.outputs.iter().for_each(|value| live[value.index()] = true);
+    /// Per node, how often its value is read by an output or by a node that an output depends on.
+    pub(crate) fn uses(&self) -> Vec<usize> {
+        let mut uses = vec![0; self.nodes.len()];
+        self.outputs.iter().for_each(|value| uses[value.index()] += 1);
         for (index, node) in self.nodes.iter().enumerate().rev() {
-            if live[index] {
-                node.inputs.iter().for_each(|value| live[value.index()] = true);
+            if uses[index] > 0 {
+                node.inputs.iter().for_each(|value| uses[value.index()] += 1);
             }
         }
-        live
+        uses
     }
 
     /// The shape of a node's weights as PyTorch stores them; empty where it has none.

@@ -15,8 +15,8 @@
 //! An operator that cannot read what it finds (channels out of order, or lanes that its neighbour needs) gets a
 //! [`Step`] before it that gathers them.
 
-use super::fuse::{Form, Layer, planar, readers};
-use super::{Graph, Op};
+use super::fuse::{Form, Layer};
+use super::{Graph, Op, Value};
 use crate::Error;
 use kernels::{BLOCK, ChannelOrder};
 use std::collections::HashMap;
@@ -101,13 +101,17 @@ impl Form {
 pub(crate) fn place(graph: &Graph, layers: &[Layer], granule: usize) -> Result<Plan, Error> {
     let mut placer = Placer::new(graph, layers, granule)?;
     let mut inputs = Vec::new();
-    let live = graph.live();
-    let planar = planar(graph, &live);
-    for value in graph.inputs().filter(|value| live[value.index()]) {
-        let node = value.index();
-        let channels = graph.nodes()[node].channels;
-        let place = placer.write(node, ChannelOrder::identity(channels));
-        inputs.push(Input { planar: planar[node], alone: true, place });
+    let uses = graph.uses();
+    for value in graph.inputs().filter(|value| uses[value.index()] > 0) {
+        // Dense convolutions take a planar image as it comes, but not as what they add.
+        let dense = layers.iter().all(|layer| {
+            let takes = matches!(layer.form, Form::Convolution | Form::Stem);
+            layer.reads(graph).skip(usize::from(takes)).all(|read| read != value)
+        });
+        let renamed = graph.nodes().iter().any(|node| node.inputs.contains(&value) && node.op.renames());
+        let planar = dense && !renamed && !graph.outputs().contains(&value);
+        let place = placer.write(value.index(), ChannelOrder::identity(graph.node(value).channels));
+        inputs.push(Input { planar, alone: true, place });
     }
     for (index, layer) in layers.iter().enumerate() {
         placer.layer(index, layer);
@@ -138,8 +142,8 @@ struct Placer<'a> {
     granule: usize,
     /// Per node, the numbers of its value's channels.
     numbers: Vec<ChannelOrder>,
-    /// Per node whose channels are its own, the first of their numbers.
-    first: Vec<u32>,
+    /// Per node, the one whose value it overwrites, if it does.
+    overwrites: Vec<Option<usize>>,
     /// Per number, the node that computes the channel.
     owners: Vec<usize>,
     /// Per number, which of the `readers` its channel has.
@@ -152,8 +156,6 @@ struct Placer<'a> {
     shared: Vec<usize>,
     /// Per node that stands for others, their piece, once one of them is written.
     piece: Vec<Option<usize>>,
-    /// Per layer, whether it overwrites what it reads.
-    in_place: Vec<bool>,
     /// Per node that is only there to be multiplied with a map: the map.
     gates: HashMap<usize, usize>,
     pieces: Vec<Piece>,
@@ -164,64 +166,52 @@ impl<'a> Placer<'a> {
     /// Steps 1 and 2, and who reads what.
     fn new(graph: &'a Graph, layers: &[Layer], granule: usize) -> Result<Self, Error> {
         let nodes = graph.nodes();
-        let live = graph.live();
-        let read = readers(graph, &live);
-        let mut made_by = vec![None; nodes.len()];
-        layers.iter().enumerate().for_each(|(index, layer)| made_by[layer.makes()] = Some(index));
-        let mut in_place = vec![false; layers.len()];
-        let mut numbers: Vec<ChannelOrder> = Vec::with_capacity(nodes.len());
-        let (mut first, mut owners) = (vec![0; nodes.len()], Vec::new());
-        for (index, node) in nodes.iter().enumerate() {
-            let refused = |source| Error::Kernel { layer: node.name.clone(), source };
-            let of = |i: usize| &numbers[node.inputs[i].index()];
-            // The layer of this node and its source, if it may overwrite it: all channels of a computed value that
-            // nobody else reads.
-            let overwrites = made_by[index].and_then(|layer: usize| {
-                let source = layers[layer].reads(graph).next()?.index();
-                let own = matches!(layers[layer].form, Form::Activate | Form::Affine);
-                (own && read[source] == 1 && made_by[source].is_some()).then_some((layer, source))
+        let uses = graph.uses();
+        // Whoever reads all channels of a computed value that nobody else reads may overwrite it, if it can.
+        let mut overwrites = vec![None; nodes.len()];
+        for layer in layers.iter().filter(|layer| matches!(layer.form, Form::Activate | Form::Affine)) {
+            let source = layer.reads(graph).next().map(Value::index).filter(|&source| {
+                let op = &nodes[source].op;
+                uses[source] == 1 && !op.renames() && !matches!(op, Op::Input { .. })
             });
-            let own = match &node.op {
-                Op::Concat => {
-                    let parts: Vec<_> = (0..node.inputs.len()).map(of).collect();
-                    ChannelOrder::concat(&parts)
+            overwrites[layer.makes()] = source;
+        }
+        let mut numbers: Vec<ChannelOrder> = Vec::with_capacity(nodes.len());
+        let mut owners = Vec::new();
+        for (index, node) in nodes.iter().enumerate() {
+            let inputs: Vec<_> = node.inputs.iter().map(|input| &numbers[input.index()]).collect();
+            let own = match (&node.op, overwrites[index]) {
+                (Op::Concat, _) => Ok(ChannelOrder::concat(&inputs)),
+                (Op::Channels(range), _) => inputs[0].range(range.clone()),
+                (Op::Shuffle(groups), _) => inputs[0].shuffle(*groups),
+                (_, Some(source)) => Ok(numbers[source].clone()),
+                (_, None) => {
+                    let first = owners.len() as u32;
+                    owners.resize(owners.len() + node.channels, index);
+                    Ok(ChannelOrder::from_slots((first..owners.len() as u32).collect()))
                 }
-                Op::Channels(range) => of(0).range(range.clone()).map_err(refused)?,
-                Op::Shuffle(groups) => of(0).shuffle(*groups).map_err(refused)?,
-                _ => match overwrites {
-                    Some((layer, source)) => {
-                        in_place[layer] = true;
-                        numbers[source].clone()
-                    }
-                    None => {
-                        first[index] = owners.len() as u32;
-                        owners.resize(owners.len() + node.channels, index);
-                        ChannelOrder::from_slots((first[index]..owners.len() as u32).collect())
-                    }
-                },
             };
-            numbers.push(own);
+            numbers.push(own.map_err(|source| Error::Kernel { layer: node.name.clone(), source })?);
         }
 
         let mut placer = Self {
             graph,
             granule,
             numbers,
-            first,
+            overwrites,
             reader: vec![0; owners.len()],
             readers: vec![Vec::new()],
             slots: vec![0; owners.len()],
             owners,
             shared: (0..nodes.len()).collect(),
             piece: vec![None; nodes.len()],
-            in_place,
             gates: HashMap::new(),
             pieces: Vec::new(),
             steps: Vec::new(),
         };
-        for node in nodes.iter().zip(&live).filter_map(|(node, live)| live.then_some(node)) {
+        for (node, _) in nodes.iter().zip(&uses).filter(|&(_, &uses)| uses > 0) {
             if let (Op::Mul(_), &[map, gate]) = (&node.op, node.inputs.as_slice())
-                && read[gate.index()] == 1
+                && uses[gate.index()] == 1
             {
                 placer.gates.insert(gate.index(), map.index());
             }
@@ -270,7 +260,7 @@ impl<'a> Placer<'a> {
 
     /// Step 3 where the lanes are free: channels sorted by their readers; those without a reader come last.
     fn sorted(&self, node: usize) -> ChannelOrder {
-        let first = self.first[node] as usize;
+        let first = self.numbers[node].slot(0);
         let reader = &self.reader[first..][..self.graph.nodes()[node].channels];
         let mut channels: Vec<usize> = (0..reader.len()).collect();
         channels.sort_by_key(|&channel| (reader[channel] == 0, &self.readers[reader[channel]]));
@@ -323,7 +313,7 @@ impl<'a> Placer<'a> {
             }
             (_, reads) => reads[0].order.clone(),
         };
-        let write = if self.in_place[index] { source } else { self.write(node, order) };
+        let write = if self.overwrites[node].is_some() { source } else { self.write(node, order) };
         self.step(index, false, reads, write);
     }
 

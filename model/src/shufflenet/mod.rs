@@ -23,7 +23,7 @@ use named::Named;
 ///
 /// ```no_run
 /// use kernels::{Isa, Serial, softmax};
-/// use model::preprocess::{Picture, Recipe};
+/// use model::photo::{Picture, Recipe};
 /// use model::weights::Checkpoint;
 /// use model::{Images, Network};
 ///

@@ -97,7 +97,7 @@ fn beyond_both(file: &File<'_>) -> Result<(), String> {
     let (h_max, v_max) = file.frame.max_sampling();
     // Blocks along one axis, as they are and as they are counted.
     let wrong = |pixels: usize, sampling: usize, max: usize| {
-        let there = (pixels * sampling).div_ceil(max).div_ceil(8);
+        let there = (pixels * sampling).div_ceil(8 * max);
         let counted = (pixels.div_ceil(8 * max) * sampling).min(pixels.div_ceil(8));
         there != counted
     };
