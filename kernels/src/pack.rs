@@ -147,6 +147,8 @@ pub(crate) struct Product<'a> {
     /// What offsets count from for the first pixel; it may lie outside the source where no tap that is used does.
     pub(crate) src: *const f32,
     pub(crate) step: PixelStep,
+    pub(crate) src_step: usize,
+    pub(crate) dst_step: usize,
     pub(crate) pixels: usize,
     /// The first pixel of block 0.
     pub(crate) dst: *mut f32,
@@ -178,6 +180,19 @@ impl Packed {
         Upcoming { at: rows.as_ptr(), lines: rows.len() / BLOCK }
     }
 
+    /// The lines that hold some inputs of a panel.
+    pub(crate) fn upcoming_part(&self, panel: usize, k: Range<usize>) -> Upcoming {
+        let panel = &self.panels[panel];
+        let first = (k.start - panel.k.start) * panel.nr;
+        let part = &self.data.as_slice()[panel.weights.clone()][first..][..k.len() * panel.nr];
+        Upcoming { at: part.as_ptr(), lines: part.len() / BLOCK }
+    }
+
+    /// Whether the weights are so many that they will not have stayed in the second-level cache since the last run.
+    pub(crate) fn is_large(&self) -> bool {
+        self.data.as_slice().len() > 1 << 17
+    }
+
     /// The sums of one panel, for a run of pixels.
     ///
     /// # Safety
@@ -206,9 +221,11 @@ impl Packed {
             residual,
             residual_block_stride: product.residual_block_stride,
             dst_block_stride: product.dst_block_stride,
+            src_step: product.src_step,
+            dst_step: product.dst_step,
             first: product.first,
             last: product.last,
-            activation: product.activation,
+            epilogue: self.kernels.epilogue(product.activation),
             prefetch: product.prefetch,
             // Of the panel.
             weights: core::ptr::null(),
@@ -276,9 +293,11 @@ impl Packed {
                 residual_block_stride: 0,
                 // Blocks of one pixel lie side by side.
                 dst_block_stride: BLOCK,
+                src_step: BLOCK,
+                dst_step: BLOCK,
                 first: first && start == k.start,
                 last: end == k.end,
-                activation,
+                epilogue: self.kernels.epilogue(activation),
                 prefetch: [Upcoming::NOTHING; 2],
                 // Of the panels.
                 weights: core::ptr::null(),
