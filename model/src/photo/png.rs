@@ -13,6 +13,12 @@ use std::io::Cursor;
 /// Decodes a PNG file; of an animation the picture for programs that show none.
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     let parts = Parts::read(bytes)?;
+    // The decoder has limits of its own, and says less when it meets them.
+    if let Some((&width, rest)) = parts.header.split_first_chunk()
+        && let Some(&height) = rest.first_chunk()
+    {
+        check_size(u32::from_be_bytes(width) as usize, u32::from_be_bytes(height) as usize, 3)?;
+    }
     let mut options = DecodeOptions::default();
     // `Parts` has compared those that count.
     options.set_ignore_crc(true);
