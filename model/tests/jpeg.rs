@@ -150,6 +150,41 @@ fn restart_markers_are_all_there() {
     }
 }
 
+#[test]
+fn restart_markers_that_nobody_announced() {
+    for name in ["2x2", "2x2_refined", "more_chroma"] {
+        let whole = recorded(&format!("{name}.jpg"));
+        let scan = whole.windows(2).rposition(|pair| pair == b"\xff\xda").unwrap();
+        let data = scan + 2 + usize::from(whole[scan + 3]);
+        // One at the end is harmless; elsewhere it stops some decoders, and not others.
+        let with_one = |at: usize| Picture::decode(&[&whole[..at], b"\xff\xd0", &whole[at..]].concat());
+        assert_eq!(with_one(whole.len() - 2).unwrap(), Picture::decode(&whole).unwrap(), "{name}");
+        let middle = (data + whole.len()) / 2;
+        let at = (middle..).find(|&at| whole[at - 1] != 0xff).unwrap();
+        let message = with_one(at).unwrap_err().to_string();
+        assert!(message.contains("a restart marker where there should be none"), "{name}: {message}");
+    }
+}
+
+/// Files that were cut off, and got an end marker from whoever found them so.
+#[test]
+fn data_that_end_before_the_end_marker() {
+    let whole = recorded("2x2.jpg");
+    let scan = whole.windows(2).position(|pair| pair == b"\xff\xda").unwrap();
+    let data = scan + 2 + usize::from(whole[scan + 3]);
+    let length = whole.len() - 2 - data;
+    for part in [0, 1, length / 4, length / 2, length * 3 / 4] {
+        let file = [&whole[..data + part], b"\xff\xd9"].concat();
+        let message = Picture::decode(&file).unwrap_err().to_string();
+        assert!(message.starts_with("a JPEG file that is damaged"), "{part} of {length}: {message}");
+    }
+    // A picture that claims to be higher.
+    let mut higher = whole.clone();
+    let frame = higher.windows(2).position(|pair| pair == b"\xff\xc0").unwrap();
+    higher[frame + 5] = 1;
+    assert!(Picture::decode(&higher).is_err());
+}
+
 /// Cameras that film send frames without Huffman tables: everybody knows which they are.
 #[test]
 fn frames_of_films_need_no_tables() {

@@ -124,9 +124,9 @@ impl<'a> File<'a> {
         Ok(Self { frame, scans, colours, exif, xmp, has_tables, segments })
     }
 
-    /// The file without what is not needed for its picture.
-    pub(super) fn without_the_rest(&self) -> Vec<u8> {
-        [&[&b"\xff\xd8"[..]], &self.segments[..], &[b"\xff\xd9"]].concat().concat()
+    /// The file without what is not needed for its picture, and with this `end`.
+    pub(super) fn without_the_rest(&self, end: &[u8]) -> Vec<u8> {
+        [&[&b"\xff\xd8"[..]], &self.segments[..], &[end]].concat().concat()
     }
 }
 
@@ -269,8 +269,13 @@ impl Frame {
     /// An error where the restart markers in a scan's data, which must be one for each `interval` blocks or groups of
     /// blocks but the last, are not all there: decoders take what follows for what is missing. One at the end is harmless.
     fn check_restarts(&self, scan: &Scan, interval: usize, data: &[u8]) -> Result<(), String> {
+        let is_restart = |pair: &[u8]| pair[0] == 0xff && matches!(pair[1], 0xd0..=0xd7);
         if interval == 0 {
-            return Ok(());
+            let within = data.len().saturating_sub(2);
+            return match data[..within].windows(2).any(is_restart) {
+                true => Err(damaged("a restart marker where there should be none")),
+                false => Ok(()),
+            };
         }
         let (h_max, v_max) = self.max_sampling();
         let groups = match scan[..] {
@@ -281,7 +286,7 @@ impl Frame {
             _ => self.width.div_ceil(8 * h_max) * self.height.div_ceil(8 * v_max),
         };
         let expected = (groups - 1) / interval;
-        let pairs = data.windows(2).filter(|pair| pair[0] == 0xff && matches!(pair[1], 0xd0..=0xd7));
+        let pairs = data.windows(2).filter(|pair| is_restart(pair));
         let numbers = pairs.map(|pair| usize::from(pair[1] & 7));
         let mut count = 0;
         for number in numbers {

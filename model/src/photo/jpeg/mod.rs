@@ -31,12 +31,11 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 /// Decodes a JPEG file; of several in one the first.
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     let file = File::read(bytes)?;
-    let picture = file.without_the_rest();
     let pixels = if is_usual(&file) {
-        usual(&file, &picture)
+        usual(&file)
     } else {
         beyond_both(&file)?;
-        unusual(&file, &picture)
+        unusual(&file)
     };
     let pixels = pixels.map_err(|e| format!("a JPEG file that is damaged: {e}"))?;
     let Frame { width, height, .. } = file.frame;
@@ -60,7 +59,14 @@ fn is_usual(file: &File<'_>) -> bool {
         && (file.frame.progressive || file.scans.len() == 1)
 }
 
-fn usual(file: &File<'_>, picture: &[u8]) -> Result<Vec<u8>, String> {
+/// `zune-jpeg` notices that the data of a picture end early where the file does, not where the end marker is. So it is
+/// given another end, behind what it reads ahead.
+const NO_MORE_DATA: &[u8] = &[0; 16];
+
+const END: &[u8] = b"\xff\xd9";
+
+fn usual(file: &File<'_>) -> Result<Vec<u8>, String> {
+    let picture = file.without_the_rest(if file.frame.progressive { END } else { NO_MORE_DATA });
     let (colour_space, channels) =
         if file.colours == Colours::Grey { (ColorSpace::Luma, 1) } else { (ColorSpace::RGB, 3) };
     let side = usize::from(u16::MAX);
@@ -69,12 +75,13 @@ fn usual(file: &File<'_>, picture: &[u8]) -> Result<Vec<u8>, String> {
         .set_max_width(side)
         .set_max_height(side)
         .jpeg_set_out_colorspace(colour_space);
-    let mut decoder = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(picture), options);
+    let mut decoder = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(&picture), options);
     Ok(to_rgb(decoder.decode().map_err(|e| e.to_string())?, channels))
 }
 
-fn unusual(file: &File<'_>, picture: &[u8]) -> Result<Vec<u8>, String> {
-    let mut decoder = jpeg_decoder::Decoder::new(picture);
+fn unusual(file: &File<'_>) -> Result<Vec<u8>, String> {
+    let picture = file.without_the_rest(END);
+    let mut decoder = jpeg_decoder::Decoder::new(&picture[..]);
     decoder.set_max_decoding_buffer_size(MAX_BYTES / 3 * 4);
     decoder.set_color_transform(match file.colours {
         Colours::Grey => ColorTransform::Grayscale,
