@@ -238,20 +238,25 @@ fn files_that_are_something_else() {
     let mut tar = vec![0; 1024];
     tar[..5].copy_from_slice(b"x.pth");
     tar[257..262].copy_from_slice(b"ustar");
-    let cases: [(&[u8], &str, &str); 22] = [
+    let cases: [(&[u8], &str, &str); 27] = [
         (b"", "an empty file", "cut off"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n",
-            "git-LFS pointer",
+            "a Git LFS pointer",
             "git lfs pull",
         ),
-        (b"<!DOCTYPE html>\n<html><head></head></html>\n", "an HTML page", "download"),
-        (b"\n\n  <HTML lang=\"en\">", "an HTML page", "download"),
-        (b"\x1f\x8b\x08\0\0\0\0\0", "a gzip archive", "gunzip"),
+        (b"<!DOCTYPE html>\n<html><head></head></html>\n", "a web page (HTML)", "download"),
+        (b"\n\n  <HTML lang=\"en\">", "a web page (HTML)", "download"),
+        (b"\x1f\x8b\x08\0\0\0\0\0", "a gzip file", "gunzip"),
         (&tar, "a tar archive", "unpack"),
-        (b"\xfd7zXZ\0\0", "a compressed archive", "unpack"),
+        (b"\xfd7zXZ\0\0", "an xz file", "unpack"),
         (&zip("weights.pth"), "a zip archive with files in it", "unpack"),
         (&zip("conv1.0.weight.npy"), ".npz", "safetensors.numpy"),
+        (&zip("w/data/weights/weight_0"), "a torch.export archive (.pt2)", "state_dict()"),
+        (b"(dp0\nVconv1.0.weight\n", "a Python pickle of protocol 0", "protocol=4"),
+        (b"}q\0X\x0e\0\0\0conv1.0.weight", "a Python pickle of protocol 1", "protocol=4"),
+        (b"\xef\xbb\xbf<!doctype html>", "a web page (HTML)", "download"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0heic", "a HEIC picture", "another file"),
         (&zip("a.txt"), "a zip archive without weights", "torch.save"),
         (b"\x93NUMPY\x01\0", "a NumPy array", ".safetensors"),
         (b"\x1c\0\0\0TFL3\0\0", "a TensorFlow Lite model", ".h5"),
@@ -259,10 +264,10 @@ fn files_that_are_something_else() {
         (b"\x08\x07:\xff\x01", "an ONNX network", ".onnx"),
         (b"GGUF\x03\0\0\0", "a GGUF file", "safetensors"),
         (b"7767517\n75 83\n", "an ncnn network", "checkpoint"),
-        (b"<?xml version=\"1.0\"?>\n<net name=\"x\">", "an XML file", "OpenVINO"),
-        (b"\xff\xd8\xff\xe0\0\x10JFIF", "an image", "another file"),
-        (b"\x89PNG\r\n\x1a\n", "an image", "another file"),
-        (b"%PDF-1.7\n", "a PDF", "download"),
+        (b"<?xml version=\"1.0\"?>\n<net name=\"x\">", "an OpenVINO network", "checkpoint"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", "a JPEG picture", "another file"),
+        (b"\x89PNG\r\n\x1a\n", "a PNG picture", "another file"),
+        (b"%PDF-1.7\n", "a PDF document", "another file"),
         (b"{\"metadata\": {}, \"weight_map\": {}}", "the index of a checkpoint", ".safetensors"),
         (b"{\"error\": \"no such file\"}", "a JSON file", "torch.save"),
     ];
