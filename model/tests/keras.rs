@@ -322,12 +322,22 @@ fn epsilon_of_the_description() {
     let usual = keras_2(&layers, weight, None);
     let same_number = keras_2(&layers, weight, Some(&described(1e-3)));
     let other = keras_2(&layers, weight, Some(&described(0.1)));
+    // As Keras describes a model in a model, and did before 2.2.3.
+    let mut inner: serde_json::Value = serde_json::from_str(&described(0.1)).unwrap();
+    inner["class_name"] = "Model".into();
+    inner["config"]["name"] = "body".into();
+    let within = |config| serde_json::json!({"class_name": "Sequential", "config": config}).to_string();
+    let nested = keras_2(&layers, weight, Some(&within(serde_json::json!({"layers": [inner]}))));
+    let in_list = keras_2(&layers, weight, Some(&within(serde_json::json!([inner]))));
     let garbage = keras_2(&layers, weight, Some("{\"config\": [[[\"epsilon\""));
     let [usual, same_number, found, garbage] = [&usual, &same_number, &other, &garbage]
         .map(|checkpoint| find(checkpoint, &Choice::default()).unwrap());
     assert_eq!(logits(&usual), logits(&same_number));
     assert_eq!(logits(&usual), logits(&garbage));
     assert_ne!(logits(&usual), logits(&found));
+    for checkpoint in [nested, in_list] {
+        assert_eq!(logits(&find(&checkpoint, &Choice::default()).unwrap()), logits(&found));
+    }
 
     // An epsilon of 0.1 is one of 0.001 with variances that are larger by 0.099.
     struct Larger(Vec<Tensor>);

@@ -37,7 +37,9 @@ impl Layers {
     }
 
     fn model(&mut self, model: &Value, path: &str, depth: usize) {
-        let Some(layers) = model["config"]["layers"].as_array() else { return };
+        // `Sequential` was, until Keras 2.2.3, described by its layers alone.
+        let config = &model["config"];
+        let Some(layers) = config.as_array().or(config["layers"].as_array()) else { return };
         let mut counted: HashMap<String, usize> = HashMap::new();
         for layer in layers {
             let config = &layer["config"];
