@@ -224,6 +224,7 @@ fn a_folder_is_its_photos_in_the_order_of_their_names() {
         ("images/rgb.png", "a.png"),
         ("images/rgb.png.rgb", "notes.txt"),
         ("images/rgb.png", "below.jpg/never.png"),
+        ("images/rgb.png.rgb", "._a.png"),
     ] {
         std::fs::copy(recorded(from), folder.join(to)).unwrap();
     }
@@ -237,6 +238,13 @@ fn a_folder_is_its_photos_in_the_order_of_their_names() {
     let ran = classify(&weights, &[&folder], &["--json"]);
     assert_eq!((ran.status, names(&ran.out).len()), (1, 4));
     assert!(ran.err.contains("b.heic: a HEIC picture") && ran.err.lines().count() == 1, "{}", ran.err);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("nowhere", folder.join("b.heif")).unwrap();
+        let ran = classify(&weights, &[&folder], &["--json"]);
+        assert_eq!((ran.status, names(&ran.out).len()), (1, 5));
+        assert!(ran.err.contains("b.heif: No such file") && ran.err.lines().count() == 2, "{}", ran.err);
+    }
 }
 
 #[cfg(unix)]
