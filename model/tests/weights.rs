@@ -1,5 +1,7 @@
 //! Checkpoints as PyTorch, safetensors and Keras write them (recorded/make_fixtures.py).
 
+mod torch_files;
+
 use model::weights::{Checkpoint, DType, Format, WeightsError, convert, save_safetensors};
 use std::path::{Path, PathBuf};
 
@@ -226,15 +228,9 @@ fn hdf5_types_and_refusals() {
 /// The values of another kind of file are no values of weights; it is told which kind, and what to do.
 #[test]
 fn files_that_are_something_else() {
-    let zip = |name: &str| {
-        // A directory is all that is looked at.
-        let name_len = (name.len() as u16).to_le_bytes();
-        let common = [&[20, 0][..], &[0; 20], &name_len, &[0; 2]].concat();
-        let file = [b"PK\x03\x04", &common[..], name.as_bytes()].concat();
-        let directory = [b"PK\x01\x02\x14\0", &common[..], &[0; 14], name.as_bytes()].concat();
-        let (size, at) = ((directory.len() as u32).to_le_bytes(), (file.len() as u32).to_le_bytes());
-        [&file[..], &directory, b"PK\x05\x06\0\0\0\0\x01\0\x01\0", &size, &at, &[0; 2]].concat()
-    };
+    // Names are all that is looked at.
+    let zip =
+        |names: &[&str]| torch_files::zip(&names.iter().map(|&name| (name, &b""[..])).collect::<Vec<_>>());
     let mut tar = vec![0; 1024];
     tar[..5].copy_from_slice(b"x.pth");
     tar[257..262].copy_from_slice(b"ustar");
@@ -250,14 +246,18 @@ fn files_that_are_something_else() {
         (b"\x1f\x8b\x08\0\0\0\0\0", "a gzip file", "gunzip"),
         (&tar, "a tar archive", "unpack"),
         (b"\xfd7zXZ\0\0", "an xz file", "unpack"),
-        (&zip("weights.pth"), "a zip archive with files in it", "unpack"),
-        (&zip("conv1.0.weight.npy"), ".npz", "safetensors.numpy"),
-        (&zip("w/data/weights/weight_0"), "a torch.export archive (.pt2)", "state_dict()"),
+        (&zip(&["weights.pth"]), "a zip archive with files in it", "unpack"),
+        (&zip(&["conv1.0.weight.npy"]), ".npz", "safetensors.numpy"),
+        (
+            &zip(&["w/data/sample_inputs/model.pt", "w/data/weights/weight_0"]),
+            "a torch.export archive (.pt2)",
+            "state_dict()",
+        ),
         (b"(dp0\nVconv1.0.weight\n", "a Python pickle of protocol 0", "protocol=4"),
         (b"}q\0X\x0e\0\0\0conv1.0.weight", "a Python pickle of protocol 1", "protocol=4"),
         (b"\xef\xbb\xbf<!doctype html>", "a web page (HTML)", "download"),
         (b"\0\0\0\x18ftypheic\0\0\0\0heic", "a HEIC picture", "another file"),
-        (&zip("a.txt"), "a zip archive without weights", "torch.save"),
+        (&zip(&["a.txt"]), "a zip archive without weights", "torch.save"),
         (b"\x93NUMPY\x01\0", "a NumPy array", ".safetensors"),
         (b"\x1c\0\0\0TFL3\0\0", "a TensorFlow Lite model", ".h5"),
         (b"\x08\x08\x12\x07pytorch\x1a\x052.0.0", "an ONNX network", ".onnx"),

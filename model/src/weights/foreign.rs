@@ -43,22 +43,19 @@ fn json(head: &[u8]) -> Option<(&'static str, &'static str)> {
 
 /// What a zip archive without weights is, by the names of its entries.
 #[cfg(any(feature = "torch", feature = "hdf5"))]
-pub(super) fn name_zip<'a>(names: impl Iterator<Item = &'a str>) -> (&'static str, &'static str) {
-    let unpack = ("a zip archive with files in it", "unpack it first");
-    for name in names {
-        let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
-        if ends(&[".npy"]) {
-            return (
-                "a NumPy .npz archive",
-                "in Python: safetensors.numpy.save_file(dict(numpy.load(IN)), 'OUT.safetensors')",
-            );
-        }
-        if name.contains("/data/weights/") {
-            return ("a torch.export archive (.pt2)", SAVE);
-        }
-        if ends(&[".pth", ".pt", ".ckpt", ".safetensors", ".h5", ".hdf5", ".keras", ".bin"]) {
-            return unpack;
-        }
+pub(super) fn name_zip<'a>(names: impl Iterator<Item = &'a str> + Clone) -> (&'static str, &'static str) {
+    let ends =
+        |endings: &[&str]| names.clone().any(|name| endings.iter().any(|ending| name.ends_with(ending)));
+    if names.clone().any(|name| name.contains("/data/weights/")) {
+        ("a torch.export archive (.pt2)", SAVE)
+    } else if ends(&[".npy"]) {
+        (
+            "a NumPy .npz archive",
+            "in Python: safetensors.numpy.save_file(dict(numpy.load(IN)), 'OUT.safetensors')",
+        )
+    } else if ends(&[".pth", ".pt", ".ckpt", ".safetensors", ".h5", ".hdf5", ".keras", ".bin"]) {
+        ("a zip archive with files in it", "unpack it first")
+    } else {
+        ("a zip archive without weights", "expected what torch.save or Keras writes")
     }
-    ("a zip archive without weights", "expected what torch.save or Keras writes")
 }

@@ -69,7 +69,7 @@ impl Archive {
     }
 
     /// The names of all entries, sorted.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.entries.keys().map(String::as_str)
     }
 

@@ -190,6 +190,11 @@ fn probabilities(
     let mut logits = vec![0.0; network.config().classes];
     network.run(parallel, Images::nchw(&input, 1, recipe.crop, recipe.crop), workspace, &mut logits);
     model::probabilities(&mut logits);
+    if logits.iter().any(|probability| probability.is_nan()) {
+        let why = "what the network makes of it is no number (NaN); its weights are at fault, not the photo";
+        let name = if is_standard_input(path) { "standard input".into() } else { path.to_string_lossy() };
+        return Err(format!("{name}: {why}"));
+    }
     Ok(logits)
 }
 
