@@ -137,6 +137,15 @@ fn any_key() {
         assert_eq!(found(&checkpoint).key, "1");
         same(&found(&checkpoint), &plain);
     }
+    // Keys that are neither text nor numbers.
+    let by_tuple = |weights: Vec<u8>, _: &mut Storages| {
+        let phase = call("enum", "Phase", &[int(1)]);
+        [&b"}("[..], &tuple(&[string("a"), int(1)]), &int(7), &phase, &weights, b"u"].concat()
+    };
+    for checkpoint in saved(&plain, by_tuple) {
+        assert_eq!(found(&checkpoint).key, "key1");
+        same(&found(&checkpoint), &plain);
+    }
     let numbers = |weights: Vec<u8>, storages: &mut Storages| {
         [&weights[..], &int(0), &storages.tensor(&[2], &[1.0, 2.0]), b"s"].concat()
     };
