@@ -11,9 +11,14 @@ pub(super) struct File<'a> {
     pub(super) xmp: Option<&'a [u8]>,
     /// Whether there are Huffman tables. Frames of a film come without; theirs are the ones that T.81 gives as examples.
     pub(super) has_tables: bool,
-    /// The segments that make the picture, each from its marker on, the compressed data with its scan's.
-    segments: Vec<&'a [u8]>,
+    /// The segments that make the picture, each from its marker on, the compressed data with its scan's; and whether it
+    /// is a scan's.
+    segments: Vec<(&'a [u8], bool)>,
 }
+
+/// Ones, which are no code of any Huffman table: a decoder that comes so far has not found all of its data. They are more
+/// than any decoder reads ahead.
+const NO_CODE: &[u8] = &[0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0];
 
 /// A segment by which `jpeg-decoder` knows a frame of a film.
 const FILM: &[u8] = b"\xff\xe0\0\x07AVI1\0";
@@ -105,7 +110,7 @@ impl<'a> File<'a> {
                 _ => {}
             }
             if matches!(segment.marker, 0xc0..=0xc4 | 0xda..=0xdb | 0xdd) {
-                segments.push(&bytes[segment.start..segment.end]);
+                segments.push((&bytes[segment.start..segment.end], segment.marker == 0xda));
             }
         }
         let frame: Frame = frame.ok_or_else(|| damaged("no frame"))?;
@@ -119,14 +124,25 @@ impl<'a> File<'a> {
         }
         let colours = frame.colours(jfif, adobe);
         if !has_tables {
-            segments.insert(0, FILM);
+            segments.insert(0, (FILM, false));
         }
         Ok(Self { frame, scans, colours, exif, xmp, has_tables, segments })
     }
 
-    /// The file without what is not needed for its picture, and with this `end`.
-    pub(super) fn without_the_rest(&self, end: &[u8]) -> Vec<u8> {
-        [&[&b"\xff\xd8"[..]], &self.segments[..], &[end]].concat().concat()
+    /// The file without what is not needed for its picture. Behind the data of each scan but the first `unmarked` is what
+    /// decoders take for an error.
+    pub(super) fn without_the_rest(&self, unmarked: usize) -> Vec<u8> {
+        let mut file = b"\xff\xd8".to_vec();
+        let mut scans = 0;
+        for &(segment, is_scan) in &self.segments {
+            file.extend(segment);
+            scans += usize::from(is_scan);
+            if is_scan && scans > unmarked {
+                file.extend(NO_CODE);
+            }
+        }
+        file.extend(b"\xff\xd9");
+        file
     }
 }
 

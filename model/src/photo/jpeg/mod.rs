@@ -47,7 +47,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
 const MIN_SIDE: usize = 64;
 
 /// Whether the file is of the kinds that cameras, phones and programs write: grey or YCbCr, colour in full or in half
-/// resolution, all components in one scan or progressive, and more than a thumbnail.
+/// resolution, all components in one scan or progressive in several, and more than a thumbnail.
 fn is_usual(file: &File<'_>) -> bool {
     let (luma, chroma) = file.frame.components.split_first().expect("a frame has components");
     file.has_tables
@@ -56,17 +56,12 @@ fn is_usual(file: &File<'_>) -> bool {
         && luma.h <= 2
         && luma.v <= 2
         && chroma.iter().all(|component| component.h == 1 && component.v == 1)
-        && (file.frame.progressive || file.scans.len() == 1)
+        && file.frame.progressive == (file.scans.len() > 1)
 }
 
-/// `zune-jpeg` notices that the data of a picture end early where the file does, not where the end marker is. So it is
-/// given another end, behind what it reads ahead.
-const NO_MORE_DATA: &[u8] = &[0; 16];
-
-const END: &[u8] = b"\xff\xd9";
-
 fn usual(file: &File<'_>) -> Result<Vec<u8>, String> {
-    let picture = file.without_the_rest(if file.frame.progressive { END } else { NO_MORE_DATA });
+    // `zune-jpeg` wants to see the marker behind the first scan of several before it has read all of that.
+    let picture = file.without_the_rest(usize::from(file.frame.progressive));
     let (colour_space, channels) =
         if file.colours == Colours::Grey { (ColorSpace::Luma, 1) } else { (ColorSpace::RGB, 3) };
     let side = usize::from(u16::MAX);
@@ -80,7 +75,7 @@ fn usual(file: &File<'_>) -> Result<Vec<u8>, String> {
 }
 
 fn unusual(file: &File<'_>) -> Result<Vec<u8>, String> {
-    let picture = file.without_the_rest(END);
+    let picture = file.without_the_rest(0);
     let mut decoder = jpeg_decoder::Decoder::new(&picture[..]);
     decoder.set_max_decoding_buffer_size(MAX_BYTES / 3 * 4);
     decoder.set_color_transform(match file.colours {
