@@ -1,8 +1,8 @@
 //! From a file to a [`Picture`].
 
-use super::format::{Format, what_else};
 use super::orientation::Orientation;
 use super::{Picture, PictureError, jpeg, png, webp};
+use crate::files::kind::{self, Class, Kind};
 use std::fs::File;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,16 +47,47 @@ impl Picture {
 
     /// The same for a file in memory.
     pub fn decode(bytes: &[u8]) -> Result<Self, PictureError> {
-        let decode = match Format::of(bytes) {
-            Some(Format::Jpeg) => jpeg::decode,
-            Some(Format::Png) => png::decode,
-            Some(Format::WebP) => webp::decode,
-            None => return Err(PictureError(what_else(bytes))),
+        let found = kind::of(bytes);
+        let decode = match found.map(|found| found.class) {
+            Some(Class::Jpeg) => jpeg::decode,
+            Some(Class::Png) => png::decode,
+            Some(Class::WebP) => webp::decode,
+            _ => return Err(PictureError(what_else(found, bytes))),
         };
         contained(|| {
             let Decoded { width, height, pixels, orientation } = decode(bytes)?;
             Ok(orientation.turn(Self::from_rgb(width, height, pixels).map_err(|e| e.0)?))
         })
+    }
+}
+
+/// What a file is that is no photo, and what can be done about it.
+fn what_else(found: Option<Kind>, bytes: &[u8]) -> String {
+    let (what, advice) = match found {
+        Some(Kind { class: Class::Empty, .. }) => return String::from("the file is empty"),
+        Some(Kind { what, class }) => (what, class.advice().unwrap_or_else(|| advice(class))),
+        None => {
+            let start = &bytes[..bytes.len().min(1024)];
+            let text = start.iter().all(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~'));
+            if text {
+                ("a text file", "is the name right?")
+            } else {
+                ("a file of unknown kind", "is it damaged?")
+            }
+        }
+    };
+    format!("{what}, neither JPEG nor PNG nor WebP: {advice}")
+}
+
+fn advice(class: Class) -> &'static str {
+    match class {
+        Class::Picture => "convert it to JPEG, PNG or WebP first, for example with `magick IN OUT.png`",
+        Class::Document => "export it as JPEG, PNG or WebP first",
+        Class::Video => "take a frame out of it first, for example with `ffmpeg -i IN -frames:v 1 OUT.png`",
+        Class::Page => "was the photo's address a page about it?",
+        Class::Array => "`shufflenet logits` reads those",
+        Class::Zip => "unpack it first, or is it the checkpoint?",
+        _ => "is it the checkpoint?",
     }
 }
 

@@ -11,8 +11,6 @@
 #[cfg(feature = "image")]
 mod decode;
 #[cfg(feature = "image")]
-mod format;
-#[cfg(feature = "image")]
 mod jpeg;
 #[cfg(feature = "image")]
 mod orientation;

@@ -60,7 +60,7 @@ pub(super) fn read(source: &Arc<Source>, config: Option<&str>) -> Result<Content
     let root = file.root();
     let attributes = root.attrs().map_err(one_line)?;
     let written = attributes.get("model_config").and_then(|value| value.as_str().map(str::to_owned));
-    let layers = Layers::parse(config.or(written.as_deref()));
+    let layers = Layers::parse(config.or(written.as_deref()))?;
 
     let mut reader = Reader { source, contents: Contents::default(), taken: HashSet::new(), objects: 0 };
     if let Some(names) = strings(&root, "layer_names").map_err(one_line)? {

@@ -86,7 +86,16 @@ fn a_plot_is_a_whole_file_or_none() {
     let nowhere = dir.join("no folder/network.svg");
     run(["summary", "--plot", nowhere.to_str().unwrap()]).failed(1, &["network.svg", "No such file"]);
     run(["summary", "--plot", dir.to_str().unwrap()]).failed(1, &["plot: Is a directory"]);
+    // What would not be what its name says.
+    for name in ["network.png", "network.pdf", "network.svg.gz"] {
+        let file = dir.join(name);
+        run(["summary", "--plot", file.to_str().unwrap()]).failed(2, &["--plot writes SVG", "*.svg", name]);
+    }
+    run(["summary", "--plot", "/dev/null"]).good();
     assert_eq!(files(&dir), ["network.svg"]);
+    let capital = dir.join("network.SVG");
+    run(["summary", "--plot", capital.to_str().unwrap()]).good();
+    assert!(std::fs::read_to_string(capital).unwrap().starts_with("<svg "));
 }
 
 #[test]

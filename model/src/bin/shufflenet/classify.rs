@@ -28,7 +28,7 @@ Photos are turned as their EXIF orientation says, resized, and cropped to 224x22
 A photo that cannot be read does not keep the others from being classified; the exit
 status is 1 then.")]
 pub(crate) struct Args {
-    /// JPEG, PNG or WebP files; of a folder all in it, in the order of their names; `-` is the standard input
+    /// JPEG, PNG or WebP files; of a folder all in it but hidden ones, in the order of their names; `-` is the standard input
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
 
@@ -140,12 +140,13 @@ fn is_standard_input(image: &Path) -> bool {
 const ENDINGS: [&str; 13] =
     ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "heic", "heif", "avif", "gif", "bmp", "tif", "tiff"];
 
-/// The photos in a folder, or else the path itself.
+/// The photos in a folder, hidden ones apart (macOS puts one beside each on foreign disks), or else the path itself.
 fn photos_of(image: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(image).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
     let is_photo = |path: &PathBuf| {
         let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
-        ending.is_some_and(|ending| ENDINGS.iter().any(|photo| ending == *photo)) && path.is_file()
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        ending.is_some_and(|ending| ENDINGS.iter().any(|photo| ending == *photo)) && !hidden && !path.is_dir()
     };
     let mut photos: Vec<PathBuf> = entries.filter(is_photo).collect();
     photos.sort();
@@ -173,7 +174,15 @@ fn probabilities(
     let picture = if is_standard_input(path) {
         Picture::read(io::stdin().lock()).map_err(|e| format!("standard input: {e}"))
     } else if path.is_dir() {
-        Err(format!("{}: a folder in which no file is named as photos are (.jpg, .png, ..)", path.display()))
+        Err(match std::fs::read_dir(path) {
+            Ok(_) => {
+                format!(
+                    "{}: a folder in which no file is named as photos are (.jpg, .png, ..)",
+                    path.display()
+                )
+            }
+            Err(e) => format!("{}: {e}", path.display()),
+        })
     } else {
         Picture::open(path).map_err(|e| e.to_string())
     };
@@ -181,6 +190,11 @@ fn probabilities(
     let mut logits = vec![0.0; network.config().classes];
     network.run(parallel, Images::nchw(&input, 1, recipe.crop, recipe.crop), workspace, &mut logits);
     model::probabilities(&mut logits);
+    if logits.iter().any(|probability| probability.is_nan()) {
+        let why = "what the network makes of it is no number (NaN); its weights are at fault, not the photo";
+        let name = if is_standard_input(path) { "standard input".into() } else { path.to_string_lossy() };
+        return Err(format!("{name}: {why}"));
+    }
     Ok(logits)
 }
 
