@@ -11,6 +11,8 @@
 #[cfg(feature = "image")]
 mod decode;
 #[cfg(feature = "image")]
+mod decoded;
+#[cfg(feature = "image")]
 mod jpeg;
 #[cfg(feature = "image")]
 mod orientation;

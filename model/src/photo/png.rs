@@ -5,7 +5,7 @@
 //! must be right, and that of the pixels themselves; those of the pixels' chunks are not compared, and what lies behind
 //! the pixels may be damaged or missing, the last chunk too. Transparency would be dropped, and so is not even read.
 
-use super::decode::{Decoded, check_size, to_rgb};
+use super::decoded::{Decoded, MAX_BYTES, check_size, to_rgb};
 use super::orientation::Orientation;
 use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 use png::{DecodeOptions, Decoder, DecodingError, Limits, Transformations};
@@ -25,7 +25,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     options.set_ignore_crc(true);
     options.set_ignore_adler32(false);
     let mut decoder = Decoder::new_with_options(Cursor::new(parts.without_the_rest()), options);
-    decoder.set_limits(Limits { bytes: super::decode::MAX_BYTES });
+    decoder.set_limits(Limits { bytes: MAX_BYTES });
     decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
     let damaged = |e: DecodingError| {
         if parts.ended { format!("a PNG file that is damaged: {e}") } else { CUT_OFF.into() }

@@ -1,6 +1,6 @@
 //! What the markers of a JPEG file say, by ITU-T T.81, and as libjpeg understands what T.81 leaves open.
 
-use crate::photo::decode::{MAX_BYTES, check_size};
+use crate::photo::decoded::{MAX_BYTES, check_size};
 
 /// A JPEG file up to its end marker.
 pub(super) struct File<'a> {

@@ -20,7 +20,7 @@
 
 mod markers;
 
-use super::decode::{Decoded, MAX_BYTES, to_rgb};
+use super::decoded::{Decoded, MAX_BYTES, to_rgb};
 use super::orientation::Orientation;
 use jpeg_decoder::ColorTransform;
 use markers::{Colours, File, Frame};
