@@ -1,0 +1,572 @@
+//! From a [`Net`] to a [`Graph`]: what can be said of maps and channels becomes nodes of the graph; what cannot, and
+//! stands behind the last map, is left to [`tail`](super::tail).
+
+use super::array;
+use super::net::{
+    self, Affine, Binary, Coordinates, Nearest, Net, Op, Padding, Pool, PoolKind, Reduce, ResizeMode, Unary,
+    Weights,
+};
+use super::patterns::folded;
+use super::sizes::Num;
+use super::tensor::Folder;
+use super::view::{Piece, View, channel_piece};
+use crate::Error;
+use crate::graph::{self, Graph, Parameters, Tensors, Value};
+use kernels::Activation;
+use kernels::reference::Window;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// Why a node is no node of a graph.
+#[derive(Clone, Debug)]
+pub(crate) struct Why {
+    pub(crate) why: String,
+    pub(crate) instead: Option<&'static str>,
+}
+
+impl<T: Into<String>> From<T> for Why {
+    fn from(why: T) -> Self {
+        Self { why: why.into(), instead: None }
+    }
+}
+
+fn why<T>(why: impl Into<String>, instead: &'static str) -> Result<T, Why> {
+    Err(Why { why: why.into(), instead: Some(instead) })
+}
+
+/// What a node of the net became.
+#[derive(Clone, Debug)]
+pub(crate) enum Lowered {
+    /// A node of the graph, or another look at one.
+    View(View),
+    /// Computed behind the graph, for that reason.
+    Tail(Why),
+    /// Neither.
+    Refused(Why),
+    /// No output needs it.
+    Dead,
+}
+
+/// A network as a graph, with what its nodes need to be packed.
+#[derive(Debug)]
+pub(crate) struct Lowering<'n, 'a> {
+    pub(crate) net: &'n mut Net<'a>,
+    pub(crate) graph: Graph,
+    pub(crate) lowered: Vec<Lowered>,
+    parameters: Vec<Option<Numbers>>,
+    folder: Folder<'n>,
+}
+
+/// What the file says about a node of the graph.
+#[derive(Clone, Debug)]
+enum Numbers {
+    Weights { weights: Weights, groups: usize, order: Option<Arc<[usize]>> },
+    Affine { scale: Arc<[f32]>, shift: Arc<[f32]> },
+}
+
+impl Tensors for Lowering<'_, '_> {
+    fn of(&self, graph: &Graph, value: Value) -> Result<Parameters<'_>, Error> {
+        let failed = |why: String| Error::Graph { node: graph.node(value).name.clone(), why };
+        match self.parameters.get(value.index()) {
+            Some(Some(Numbers::Weights { weights, groups, order })) => {
+                let tensor = self.net.constants[weights.tensor].floats(self.folder).map_err(failed)?;
+                let (mut weights, bias) = folded(weights, *groups, tensor);
+                if let Some(order) = order {
+                    let row = order.len();
+                    let turned = weights.chunks_exact(row).flat_map(|from| order.iter().map(|&at| from[at]));
+                    weights = turned.collect();
+                }
+                Ok(Parameters { weights: weights.into(), bias: bias.map(Cow::Owned), batch_norm: None })
+            }
+            Some(Some(Numbers::Affine { scale, shift })) => Ok(Parameters {
+                weights: Cow::Borrowed(scale),
+                bias: Some(Cow::Borrowed(shift)),
+                batch_norm: None,
+            }),
+            _ => Err(failed("the file has no numbers for it".into())),
+        }
+    }
+}
+
+/// Whether a file's input has the channels on its last axis: everybody who reads it puts them first, or their number
+/// says so.
+fn channels_last(net: &Net<'_>, node: usize, shape: &[Num]) -> bool {
+    let mut readers = net.nodes.iter().filter(|other| other.inputs.contains(&node)).peekable();
+    let turned = |other: &net::Node| matches!(&other.op, Op::Transpose(perm) if perm[..] == [0, 3, 1, 2]);
+    let small = |num: Num| net.sizes.count(num).is_some_and(|len| len <= 4);
+    readers.peek().is_some() && readers.all(turned) || small(shape[3]) && !small(shape[1])
+}
+
+impl<'n, 'a> Lowering<'n, 'a> {
+    /// Lowers every node that an output needs. `name` says what a node is called.
+    pub(crate) fn new(net: &'n mut Net<'a>, folder: Folder<'n>, name: &dyn Fn(&net::Node) -> String) -> Self {
+        let live = net.live();
+        let count = net.nodes.len();
+        let mut lowering = Self {
+            net,
+            graph: Graph::new(),
+            lowered: Vec::with_capacity(count),
+            parameters: Vec::new(),
+            folder,
+        };
+        for node in 0..count {
+            let input = matches!(lowering.net.nodes[node].op, Op::Input(_));
+            if !live[node] && !input {
+                lowering.lowered.push(Lowered::Dead);
+                continue;
+            }
+            let called = name(&lowering.net.nodes[node]);
+            let nodes = lowering.graph.nodes().len();
+            let lowered = match lowering.node(node, &called) {
+                Ok(view) => Lowered::View(view),
+                Err(why) if lowering.fits_the_tail(node) => Lowered::Tail(why),
+                Err(why) => Lowered::Refused(why),
+            };
+            // Nodes of the graph that stand for one of the file are called after it.
+            let _ = nodes;
+            lowering.lowered.push(lowered);
+        }
+        lowering
+    }
+
+    /// Whether a node can be computed behind the graph.
+    fn fits_the_tail(&self, node: usize) -> bool {
+        let node = &self.net.nodes[node];
+        let at_hand = |&input: &usize| matches!(self.lowered[input], Lowered::View(_) | Lowered::Tail(_));
+        array::computes(&node.op) && node.inputs.iter().all(at_hand)
+    }
+
+    /// The view that a node reads.
+    fn view(&self, input: usize) -> Result<View, Why> {
+        match &self.lowered[input] {
+            Lowered::View(view) => Ok(view.clone()),
+            Lowered::Tail(reason) => {
+                let shape = self.net.sizes.show_all(&self.net.nodes[input].shape);
+                Err(Why {
+                    why: format!("it reads a tensor of {shape} that is no map of channels: {}", reason.why),
+                    instead: reason.instead,
+                })
+            }
+            Lowered::Refused(_) | Lowered::Dead => Err("it reads what a refused node would have made".into()),
+        }
+    }
+
+    /// A map with its channels in order.
+    fn map(&mut self, input: usize) -> Result<View, Why> {
+        let view = self.view(input)?;
+        if !view.is_map() {
+            let shape = self.net.sizes.show_all(&self.net.nodes[input].shape);
+            return Err(format!("expected [batch, channels, height, width], found {shape} of other axes").into());
+        }
+        self.in_order(&view)
+    }
+
+    /// The same tensor in a value whose channels lie in the order of its axes.
+    fn in_order(&mut self, view: &View) -> Result<View, Why> {
+        let value = self.select(view.value, view.channels, &view.order())?;
+        Ok(view.renamed(value))
+    }
+
+    /// Some channels of a value, in some order: nothing moves.
+    fn select(&mut self, value: Value, channels: usize, order: &[usize]) -> Result<Value, Why> {
+        let range = |order: &[usize]| order.windows(2).all(|pair| pair[0] + 1 == pair[1]);
+        if range(order) {
+            return match order.len() {
+                len if len == channels => Ok(value),
+                len => self.push("", graph::Op::Channels(order[0]..order[0] + len), &[value], None),
+            };
+        }
+        for groups in (2..channels).filter(|groups| channels.is_multiple_of(*groups)) {
+            let shuffled = |at: usize| at % groups * (channels / groups) + at / groups;
+            // Where the first of them comes to lie.
+            let each = channels / groups;
+            let start = order[0] % each * groups + order[0] / each;
+            if start + order.len() <= channels && (0..order.len()).all(|i| shuffled(start + i) == order[i]) {
+                let value = self.push("", graph::Op::Shuffle(groups), &[value], None)?;
+                let range: Vec<usize> = (start..start + order.len()).collect();
+                return self.select(value, channels, &range);
+            }
+        }
+        let mut parts = Vec::new();
+        for run in order.chunk_by(|a, b| a + 1 == *b) {
+            parts.push(self.select(value, channels, run)?);
+        }
+        self.push("", graph::Op::Concat, &parts, None)
+    }
+
+    fn push(
+        &mut self,
+        name: &str,
+        op: impl Into<graph::Op>,
+        inputs: &[Value],
+        numbers: Option<Numbers>,
+    ) -> Result<Value, Why> {
+        let value = self.graph.named(name, op, inputs).map_err(|error| match error {
+            Error::Graph { why, .. } => why,
+            other => other.to_string(),
+        })?;
+        self.parameters.resize(value.index(), None);
+        self.parameters.push(numbers);
+        Ok(value)
+    }
+
+    fn node(&mut self, index: usize, name: &str) -> Result<View, Why> {
+        let node = self.net.nodes[index].clone();
+        let inputs = &node.inputs;
+        match &node.op {
+            Op::Input(_) => self.input(index, &node.shape, name),
+            Op::Conv(conv) => self.conv(inputs[0], conv, &node.shape, name),
+            Op::Linear(weights) => self.linear(inputs[0], weights, name),
+            Op::Affine(affine) => self.affine(inputs[0], affine, name),
+            Op::Unary(unary) => self.unary(inputs[0], *unary, name),
+            Op::Binary(binary) => self.binary(*binary, inputs[0], inputs[1], name),
+            Op::Pool(pool) => self.pool(inputs[0], pool, &node.shape, name),
+            Op::Reduce { reduce, axes, keep } => self.reduce(inputs[0], *reduce, axes, *keep, name),
+            Op::Concat(axis) => self.concat(inputs, *axis, name),
+            Op::Slice { axis, start, step } => {
+                let count = self.net.sizes.count(node.shape[*axis]);
+                let start = self.net.sizes.count(*start);
+                let (Some(count), Some(start)) = (count, start) else {
+                    return Err("where it cuts depends on the size of the image".into());
+                };
+                self.part(inputs[0], *axis, &|at| (start as i64 + at as i64 * step) as usize, count)
+            }
+            Op::Gather { axis, indices } => self.part(inputs[0], *axis, &|at| indices[at], indices.len()),
+            Op::Reshape => {
+                let view = self.view(inputs[0])?;
+                let reshaped = view.reshaped(&mut self.net.sizes, &node.shape);
+                reshaped.ok_or_else(|| {
+                    let [from, to] = [&self.net.nodes[inputs[0]].shape, &node.shape].map(|s| self.net.sizes.show_all(s));
+                    format!("{from} becomes {to} across rows or columns").into()
+                })
+            }
+            Op::Transpose(perm) => Ok(self.view(inputs[0])?.transposed(perm)),
+            Op::Resize(resize) => self.resize(inputs[0], resize, &node.shape, name),
+            Op::PRelu { .. } => why("PRelu", "LeakyRelu has one slope for all channels"),
+            Op::LayerNorm { .. } => Err("layer normalisation".into()),
+            Op::Pad { .. } => Err("padding that no convolution or pooling behind it can take over".into()),
+            Op::Softmax { .. } => Err("Softmax".into()),
+            Op::Expand => Err("a tensor that is repeated".into()),
+            Op::WithArray { .. } => Err("constants that vary along more than one axis".into()),
+            Op::Numbers(_) | Op::Constant(_) => Err("numbers that are not computed from the image".into()),
+            Op::Refused => Err("a refused node".into()),
+        }
+    }
+
+    fn input(&mut self, node: usize, shape: &[Num], name: &str) -> Result<View, Why> {
+        let &[n, ..] = shape else { return Err("an input without dimensions".into()) };
+        if shape.len() != 4 {
+            let shape = self.net.sizes.show_all(shape);
+            return why(
+                format!("expected an image, [batch, channels, height, width], found {shape}"),
+                "networks on images are run",
+            );
+        }
+        let last = channels_last(self.net, node, shape);
+        let (c, h, w) = if last { (shape[3], shape[1], shape[2]) } else { (shape[1], shape[2], shape[3]) };
+        let Some(channels) = self.net.sizes.count(c) else {
+            return why("the number of channels is open", "export with the number of channels fixed");
+        };
+        let size = self.net.sizes.count(h).zip(self.net.sizes.count(w));
+        let value = self.push(name, graph::Op::Input { channels, size }, &[], None)?;
+        let mut view = View::map(&self.net.sizes, value, channels, [n, h, w]);
+        if last {
+            view = view.transposed(&[0, 2, 3, 1]);
+        }
+        Ok(view)
+    }
+
+    /// What slides, as the kernels have it.
+    fn window(&self, window: &net::Window, dilation: [usize; 2]) -> Result<Window, Why> {
+        let ([kh, kw], [sh, sw]) = (window.kernel, window.stride);
+        if kh != kw || sh != sw || dilation != [1, 1] {
+            return why(
+                format!("a window of {kh}x{kw}, strides {sh} and {sw}, dilations {dilation:?}"),
+                "square windows of one stride are supported",
+            );
+        }
+        let padding = match window.padding {
+            Padding::Sides([top, left, bottom, right]) => kernels::Padding::Sides { top, bottom, left, right },
+            Padding::SameUpper => kernels::Padding::Same,
+            Padding::SameLower => return why("auto_pad SAME_LOWER", "pads, or SAME_UPPER"),
+        };
+        Ok(Window { kernel: kh, stride: sh, padding })
+    }
+
+    fn conv(&mut self, input: usize, conv: &net::Conv, shape: &[Num], name: &str) -> Result<View, Why> {
+        let view = self.map(input)?;
+        if conv.transposed.is_some() {
+            return why("a transposed convolution", "Resize and a convolution");
+        }
+        let op = graph::Conv {
+            oc: conv.weights.oc,
+            window: self.window(&conv.window, conv.dilation)?,
+            groups: conv.groups,
+            bias: conv.weights.bias.is_some() || conv.weights.input.is_some(),
+            batch_norm: false,
+            activation: Activation::None,
+        };
+        let numbers = Numbers::Weights { weights: conv.weights.clone(), groups: conv.groups, order: None };
+        let value = self.push(name, op, &[view.value], Some(numbers))?;
+        Ok(View::map(&self.net.sizes, value, conv.weights.oc, [shape[0], shape[2], shape[3]]))
+    }
+
+    /// Over the last axis: a 1x1 convolution where there are pixels beside it, a window as large as the map where the
+    /// map was flattened.
+    fn linear(&mut self, input: usize, weights: &Weights, name: &str) -> Result<View, Why> {
+        let view = self.view(input)?;
+        let oc = weights.oc;
+        let last = view.axes.len() - 1;
+        let (bias, one) = (weights.bias.is_some() || weights.input.is_some(), self.net.sizes.int(1));
+        let numbers = |order| Numbers::Weights { weights: weights.clone(), groups: 1, order };
+        if view.channel_axis() == Some(last) || view.channels == 1 && view.axes[last].is_empty() {
+            let view = self.in_order(&view)?;
+            let pixels = [view.extents[1], view.extents[2]];
+            let one_pixel = pixels.iter().all(|&side| self.net.sizes.same(side, one));
+            let value = if one_pixel {
+                let op = graph::Op::Linear(graph::Linear { oc, bias, activation: Activation::None });
+                self.push(name, op, &[view.value], Some(numbers(None)))?
+            } else {
+                let mut conv = graph::Conv::new(oc, 1, 1);
+                conv.bias = bias;
+                self.push(name, conv, &[view.value], Some(numbers(None)))?
+            };
+            let mut axes = view.axes.clone();
+            axes[last] = channel_piece(oc);
+            return Ok(View { value, channels: oc, axes, ..view });
+        }
+        // A flattened map: [batch, all the rest].
+        let flat = view.axes.len() == 2 && view.axes[0][..] == [Piece::Batch];
+        let sides = self.net.sizes.count(view.extents[1]).zip(self.net.sizes.count(view.extents[2]));
+        let (true, Some((h, w))) = (flat, sides) else {
+            return Err("a matrix product over an axis that is not that of the channels".into());
+        };
+        if h != w {
+            return why(format!("a map of {h}x{w} pixels is flattened"), "a square map, or a global average");
+        }
+        let inner: Vec<Piece> = view.axes[1].clone();
+        let channel_view = View { axes: vec![inner.iter().copied().filter(|p| matches!(p, Piece::Channel { .. })).collect()], ..view.clone() };
+        let ordered = self.in_order(&channel_view)?;
+        // Where each weight of [channels, rows, columns] lies in the file's order.
+        let c = ordered.channels;
+        let mut order = vec![0; c * h * w];
+        let mut strides = [0; 3];
+        let mut stride = 1;
+        for piece in inner.iter().rev() {
+            let (which, len) = match piece {
+                Piece::Row => (1, h),
+                Piece::Column => (2, w),
+                // Channels cut in two by rows or columns are beyond this.
+                Piece::Channel { .. } if strides[0] != 0 => return Err("channels on both sides of the pixels".into()),
+                Piece::Channel { len, .. } => (0, *len),
+                Piece::Batch => (0, 1),
+            };
+            strides[which] = stride;
+            stride *= len;
+        }
+        for (at, to) in order.iter_mut().enumerate() {
+            let (channel, row, column) = (at / (h * w), at / w % h, at % w);
+            *to = channel * strides[0] + row * strides[1] + column * strides[2];
+        }
+        let mut op = graph::Conv::new(oc, h, 1).padding(kernels::Padding::all(0));
+        op.bias = bias;
+        let value = self.push(name, op, &[ordered.value], Some(numbers(Some(order.into()))))?;
+        let axes = vec![vec![Piece::Batch], channel_piece(oc)];
+        Ok(View { value, channels: oc, extents: [view.extents[0], one, one], axes })
+    }
+
+    fn affine(&mut self, input: usize, affine: &Affine, name: &str) -> Result<View, Why> {
+        let view = self.view(input)?;
+        let len = affine.scale.len().max(affine.shift.len());
+        let along = if len == 1 { Some(vec![0; view.channels]) } else { view.along(&self.net.sizes, affine.axis) };
+        let Some(along) = along else { return Err("constants along rows or columns".into()) };
+        let (scale, shift) = affine.spread(len);
+        let pick = |list: &[f64]| along.iter().map(|&at| list[at] as f32).collect::<Arc<[f32]>>();
+        let numbers = Numbers::Affine { scale: pick(&scale), shift: pick(&shift) };
+        let value = self.push(name, graph::Op::Affine(Activation::None), &[view.value], Some(numbers))?;
+        Ok(view.with(value))
+    }
+
+    fn unary(&mut self, input: usize, unary: Unary, name: &str) -> Result<View, Why> {
+        let view = self.view(input)?;
+        let activation = match unary {
+            Unary::Clip { low: 0.0, high: f32::INFINITY } => Activation::Relu,
+            Unary::Clip { low: 0.0, high: 6.0 } => Activation::Relu6,
+            other => return Err(format!("the function {other:?}").into()),
+        };
+        let value = self.push(name, graph::Op::Activate(activation), &[view.value], None)?;
+        Ok(view.with(value))
+    }
+
+    fn binary(&mut self, binary: Binary, a: usize, b: usize, name: &str) -> Result<View, Why> {
+        let (a, b) = (self.view(a)?, self.view(b)?);
+        let (a, mut b) = (self.in_order(&a)?, self.in_order(&b)?);
+        if a.axes != b.axes || a.channels != b.channels {
+            return Err(format!("{binary:?} of tensors of different axes").into());
+        }
+        match binary {
+            Binary::Add => {}
+            Binary::Sub => {
+                let numbers = Numbers::Affine {
+                    scale: vec![-1.0; b.channels].into(),
+                    shift: vec![0.0; b.channels].into(),
+                };
+                b.value = self.push("", graph::Op::Affine(Activation::None), &[b.value], Some(numbers))?;
+            }
+            other => return Err(format!("{other:?} of two computed tensors").into()),
+        }
+        let value = self.push(name, graph::Op::Add(Activation::None), &[a.value, b.value], None)?;
+        Ok(a.with(value))
+    }
+
+    fn pool(&mut self, input: usize, pool: &Pool, shape: &[Num], name: &str) -> Result<View, Why> {
+        let view = self.map(input)?;
+        let mut window = pool.window;
+        let whole = (0..2).all(|side| self.net.sizes.count(view.extents[1 + side]) == Some(window.kernel[side]));
+        let unpadded = window.padding == Padding::Sides([0; 4]);
+        let extents = [shape[0], shape[2], shape[3]];
+        if whole && unpadded && matches!(pool.kind, PoolKind::Average { .. }) {
+            let value = self.push(name, graph::Op::GlobalAverage, &[view.value], None)?;
+            return Ok(View::map(&self.net.sizes, value, view.channels, extents));
+        }
+        let mut count = matches!(pool.kind, PoolKind::Average { count_pad: true });
+        if pool.ceil
+            && let Padding::Sides(sides) = &mut window.padding
+        {
+            // A last window that is not filled is one that hangs over the end.
+            let [sh, sw] = window.stride;
+            let over = [sides[2] + sh - 1, sides[3] + sw - 1];
+            if over[0] >= window.kernel[0] || over[1] >= window.kernel[1] || count && !unpadded {
+                return why("ceil_mode with this window", "ceil_mode of 0, or windows larger than their stride");
+            }
+            (sides[2], sides[3]) = (over[0], over[1]);
+            // Without padding of its own, PyTorch divides by the pixels that there are.
+            count = false;
+        }
+        let window = self.window(&window, [1, 1])?;
+        let op = match pool.kind {
+            PoolKind::Max => graph::Op::MaxPool(window),
+            PoolKind::Average { .. } => graph::Op::AveragePool { window, count_pad: count },
+        };
+        let value = self.push(name, op, &[view.value], None)?;
+        Ok(View::map(&self.net.sizes, value, view.channels, extents))
+    }
+
+    fn reduce(&mut self, input: usize, reduce: Reduce, axes: &[usize], keep: bool, name: &str) -> Result<View, Why> {
+        let view = self.view(input)?;
+        let reduced: Vec<Piece> = axes.iter().flat_map(|&axis| view.axes[axis].clone()).collect();
+        let mut axes_left: Vec<Vec<Piece>> = Vec::new();
+        for (at, axis) in view.axes.iter().enumerate() {
+            match (axes.contains(&at), keep) {
+                (false, _) => axes_left.push(axis.clone()),
+                (true, true) => axes_left.push(vec![]),
+                (true, false) => {}
+            }
+        }
+        let all = view.axes.iter().flatten().filter(|piece| matches!(piece, Piece::Row | Piece::Column)).count();
+        let pixels = reduced.iter().all(|piece| matches!(piece, Piece::Row | Piece::Column));
+        if !pixels || reduced.len() != all {
+            return Err(format!("{reduce:?} over other axes than rows and columns together").into());
+        }
+        let one = self.net.sizes.int(1);
+        let value = match reduce {
+            // Of one pixel, it is that.
+            Reduce::Mean | Reduce::Max | Reduce::Min | Reduce::Sum | Reduce::Prod if all == 0 => view.value,
+            Reduce::Mean => self.push(name, graph::Op::GlobalAverage, &[view.value], None)?,
+            other => return Err(format!("{other:?} over all pixels").into()),
+        };
+        Ok(View { value, axes: axes_left, extents: [view.extents[0], one, one], ..view })
+    }
+
+    fn concat(&mut self, inputs: &[usize], axis: usize, name: &str) -> Result<View, Why> {
+        let mut values = Vec::with_capacity(inputs.len());
+        let mut first: Option<View> = None;
+        let mut channels = 0;
+        for &input in inputs {
+            let view = self.view(input)?;
+            let on_axis = view.channel_axis().is_none_or(|at| at == axis);
+            if !on_axis || view.axes[axis].iter().any(|piece| !matches!(piece, Piece::Channel { .. })) {
+                return Err("tensors are joined along another axis than that of the channels".into());
+            }
+            let view = self.in_order(&view)?;
+            channels += view.channels;
+            let others = |view: &View| {
+                let mut axes = view.axes.clone();
+                axes.remove(axis);
+                axes
+            };
+            if first.as_ref().is_some_and(|first| others(first) != others(&view)) {
+                return Err("tensors of different axes are joined".into());
+            }
+            values.push(view.value);
+            first.get_or_insert(view);
+        }
+        let first = first.ok_or("nothing is joined")?;
+        let value = self.push(name, graph::Op::Concat, &values, None)?;
+        let mut axes = first.axes.clone();
+        axes[axis] = channel_piece(channels);
+        Ok(View { value, channels, axes, ..first })
+    }
+
+    /// Some indices along an axis that channels lie on.
+    fn part(&mut self, input: usize, axis: usize, index: &dyn Fn(usize) -> usize, count: usize) -> Result<View, Why> {
+        let view = self.view(input)?;
+        if view.axes[axis].iter().any(|piece| !matches!(piece, Piece::Channel { .. })) {
+            return why(
+                "it cuts along the batch, rows or columns",
+                "cutting along channels is supported; strides and pads of a convolution skip pixels",
+            );
+        }
+        // The axis outermost, so that an index along it is a run of channels.
+        let mut outer = view.clone();
+        let cut = std::mem::take(&mut outer.axes[axis]);
+        outer.axes.insert(0, cut);
+        let order = outer.order();
+        let len: usize = outer.axes[0].iter().map(|piece| match piece {
+            Piece::Channel { len, .. } => *len,
+            _ => 1,
+        }).product();
+        let each = order.len() / len;
+        let mut chosen = Vec::with_capacity(count * each);
+        for at in 0..count {
+            let at = index(at);
+            if at >= len {
+                return Err(format!("index {at} of {len}").into());
+            }
+            chosen.extend_from_slice(&order[at * each..(at + 1) * each]);
+        }
+        let value = self.select(view.value, view.channels, &chosen)?;
+        outer.axes[0] = channel_piece(count);
+        let mut left = outer.renamed(value);
+        let cut = left.axes.remove(0);
+        left.axes[axis] = cut;
+        Ok(left)
+    }
+
+    fn resize(&mut self, input: usize, resize: &net::Resize, shape: &[Num], name: &str) -> Result<View, Why> {
+        let view = self.map(input)?;
+        let factors = [1, 2].map(|side| self.net.sizes.multiple(shape[1 + side], view.extents[side]));
+        let repeats = matches!(
+            (resize.mode, resize.coordinates),
+            (ResizeMode::Nearest(Nearest::Floor), Coordinates::Asymmetric | Coordinates::TfHalfPixelForNn)
+                | (
+                    ResizeMode::Nearest(Nearest::RoundPreferFloor | Nearest::RoundPreferCeil),
+                    Coordinates::HalfPixel | Coordinates::PytorchHalfPixel
+                )
+        );
+        let [Some(rows), Some(columns)] = factors else {
+            return why("a map becomes other than a whole number of times as large", "Resize by whole numbers");
+        };
+        if !repeats || rows != columns || !rows.is_power_of_two() {
+            return why(
+                format!("Resize {:?} by {rows} and {columns}", resize.mode),
+                "nearest neighbours, twice or four times as large, are supported",
+            );
+        }
+        let mut value = view.value;
+        for _ in 0..rows.trailing_zeros() {
+            value = self.push(name, graph::Op::Upsample2x, &[value], None)?;
+        }
+        Ok(View::map(&self.net.sizes, value, view.channels, [shape[0], shape[2], shape[3]]))
+    }
+}
