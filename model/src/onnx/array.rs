@@ -185,6 +185,11 @@ pub(crate) fn eval(
         Op::Resize(resize) => resized(first()?, resize, shape)?,
         Op::Numbers(nums) => Array::new(shape.to_vec(), nums.iter().map(|&num| values(num) as f32).collect()),
         Op::Constant(array) => Array::clone(array),
+        &Op::Range { start, step } => {
+            let &[count] = shape else { return None };
+            let (start, step) = (values(start), values(step));
+            Array::vector((0..count).map(|at| (start + at as f64 * step) as f32).collect())
+        }
         &Op::Slice { start, .. } => {
             let start = values(start);
             (start >= 0.0).then_some(())?;
@@ -197,7 +202,7 @@ pub(crate) fn eval(
 
 /// Whether [`eval`] computes an operation.
 pub(crate) fn computes(op: &Op) -> bool {
-    !matches!(op, Op::Input(_) | Op::Conv(_) | Op::Linear(_) | Op::Pool(_) | Op::Refused)
+    !matches!(op, Op::Input | Op::Conv(_) | Op::Linear(_) | Op::Pool(_) | Op::Refused)
 }
 
 /// For every element in order, its index along an axis, or 0 where there is one number for all.

@@ -9,9 +9,8 @@ use super::net::{Affine, Binary, Net, Node, Op};
 use super::proto::{self, Dimension};
 use super::sizes::{Arith, Extent, Num, Sizes};
 use super::tensor::{Array, Constant, Folder, data_type};
-use crate::weights::DType;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// What a name of the file stands for.
@@ -93,8 +92,10 @@ pub(super) struct Importer<'m, 'a> {
     /// What the nodes of the file became: evaluated here, if not a node of the net.
     pub(super) evaluated: Vec<usize>,
     pub(super) refusals: Vec<Refusal>,
-    /// Nodes that read only what refused ones would have made.
-    pub(super) unseen: usize,
+    /// Nodes that read what refused ones would have made.
+    pub(super) unseen: Vec<usize>,
+    /// Nodes of the net that make integers, which divide otherwise.
+    integers: HashSet<usize>,
 }
 
 /// An image input of a file.
@@ -132,7 +133,8 @@ impl<'m, 'a> Importer<'m, 'a> {
             made: 0,
             evaluated: Vec::new(),
             refusals: Vec::new(),
-            unseen: 0,
+            unseen: Vec::new(),
+            integers: HashSet::new(),
         };
         if model.graph.sparse_initializers > 0 {
             return Err("sparse initializers are not supported: store the weights dense".into());
@@ -169,7 +171,7 @@ impl<'m, 'a> Importer<'m, 'a> {
                 return Err(format!("input {name}: the file does not tell its shape"));
             };
             let shape = self.input_shape(dims).map_err(|why| format!("input {name}: {why}"))?;
-            let node = self.push(Op::Input(inputs.len()), vec![], shape.clone());
+            let node = self.push(Op::Input, vec![], shape.clone());
             if self.values.insert(info.name, Value::Data(node)).is_some() {
                 return Err(format!("two inputs are called {name}"));
             }
@@ -245,7 +247,7 @@ impl<'m, 'a> Importer<'m, 'a> {
         let result = match super::operators::operator(node) {
             None => Err(super::operators::unknown(model, node)),
             Some(_) if unknown => {
-                self.unseen += 1;
+                self.unseen.push(self.current);
                 Ok(vec![Value::Unknown; outputs])
             }
             Some(operator) => operator(self, &call).and_then(|values| call.nothing_else().map(|()| values)),
@@ -304,11 +306,7 @@ impl<'m, 'a> Importer<'m, 'a> {
         shape: Vec<Num>,
     ) -> Imported<Value<'a>> {
         if inputs.iter().any(|value| matches!(value, Value::Data(_))) {
-            let mut nodes = Vec::with_capacity(inputs.len());
-            for value in &inputs {
-                nodes.push(self.data(value)?);
-            }
-            return Ok(Value::Data(self.push(op, nodes, shape)));
+            return self.emit_data(op, &inputs, shape);
         }
         let mut numbers = Vec::new();
         for value in &inputs {
@@ -324,12 +322,7 @@ impl<'m, 'a> Importer<'m, 'a> {
         let lengths: Option<Vec<usize>> = shape.iter().map(|&n| self.net.sizes.count(n)).collect();
         let Some(lengths) = lengths else {
             // As many numbers as there are pixels: made when the size is known.
-            let node = self.data(&inputs[0])?;
-            let mut nodes = vec![node];
-            for value in &inputs[1..] {
-                nodes.push(self.data(value)?);
-            }
-            return Ok(Value::Data(self.push(op, nodes, shape)));
+            return self.emit_data(op, &inputs, shape);
         };
         if lengths.iter().product::<usize>() > MAX_SMALL {
             return Err("more numbers than arithmetic on sizes needs".into());
@@ -359,6 +352,39 @@ impl<'m, 'a> Importer<'m, 'a> {
             Some(array) => Ok(Value::Numbers(Numbers { array: Arc::new(array), int })),
             None => Err("this operation on sizes is not supported".into()),
         }
+    }
+
+    fn emit_data(&mut self, op: Op, inputs: &[Value<'a>], shape: Vec<Num>) -> Imported<Value<'a>> {
+        let int = !inputs.is_empty() && inputs.iter().all(|value| self.is_int(value));
+        if int && !matches!(op, Op::Binary(Binary::Add | Binary::Sub | Binary::Mul) | Op::Affine(_))
+            && matches!(op, Op::Binary(_) | Op::WithArray { .. } | Op::Unary(_))
+        {
+            return instead("it divides or rounds computed integers", "float32 is computed");
+        }
+        let mut nodes = Vec::with_capacity(inputs.len());
+        for value in inputs {
+            nodes.push(self.data(value)?);
+        }
+        let node = self.push(op, nodes, shape);
+        if int {
+            self.integers.insert(node);
+        }
+        Ok(Value::Data(node))
+    }
+
+    /// Whether a tensor holds integers.
+    pub(super) fn is_int(&self, value: &Value<'a>) -> bool {
+        match value {
+            Value::Constant(constant) => !constant.dtype.is_float(),
+            Value::Numbers(numbers) => numbers.int,
+            Value::Data(node) => self.integers.contains(node),
+            Value::Unknown => false,
+        }
+    }
+
+    /// Says that a node makes integers.
+    pub(super) fn mark_int(&mut self, node: usize) {
+        self.integers.insert(node);
     }
 
     /// Applies an operation to constants.
@@ -571,20 +597,5 @@ impl<'m, 'a> Call<'m, 'a> {
     /// All inputs, none of them left out.
     pub(super) fn all_inputs(&self) -> Imported<Vec<Value<'a>>> {
         (0..self.inputs.len()).map(|index| self.input(index).cloned()).collect()
-    }
-}
-
-impl<'a> Value<'a> {
-    /// Integers, as one more input.
-    pub(super) fn is_int(&self) -> bool {
-        match self {
-            Self::Constant(constant) => !constant.dtype.is_float(),
-            Self::Numbers(numbers) => numbers.int,
-            _ => false,
-        }
-    }
-
-    pub(super) fn is_bool(&self) -> bool {
-        matches!(self, Self::Constant(constant) if constant.dtype == DType::Bool)
     }
 }

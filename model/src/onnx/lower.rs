@@ -41,8 +41,10 @@ pub(crate) enum Lowered {
     View(View),
     /// Computed behind the graph, for that reason.
     Tail(Why),
-    /// Neither.
-    Refused(Why),
+    /// Neither. There may be something of its shape, to look at the nodes behind it all the same.
+    Refused(Why, Option<View>),
+    /// It reads what a refused node would have made.
+    Unseen,
     /// No output needs it.
     Dead,
 }
@@ -88,6 +90,18 @@ impl Tensors for Lowering<'_, '_> {
     }
 }
 
+/// Per node, whether something behind it runs in the graph alone.
+fn before_the_graph(net: &Net<'_>) -> Vec<bool> {
+    let live = net.live();
+    let mut before = vec![false; net.nodes.len()];
+    for (index, node) in net.nodes.iter().enumerate().rev().filter(|(index, _)| live[*index]) {
+        if before[index] || !array::computes(&node.op) && !matches!(node.op, Op::Refused) {
+            node.inputs.iter().for_each(|&input| before[input] = true);
+        }
+    }
+    before
+}
+
 /// Whether a file's input has the channels on its last axis: everybody who reads it puts them first, or their number
 /// says so.
 fn channels_last(net: &Net<'_>, node: usize, shape: &[Num]) -> bool {
@@ -100,7 +114,7 @@ fn channels_last(net: &Net<'_>, node: usize, shape: &[Num]) -> bool {
 impl<'n, 'a> Lowering<'n, 'a> {
     /// Lowers every node that an output needs. `name` says what a node is called.
     pub(crate) fn new(net: &'n mut Net<'a>, folder: Folder<'n>, name: &dyn Fn(&net::Node) -> String) -> Self {
-        let live = net.live();
+        let (live, before) = (net.live(), before_the_graph(net));
         let count = net.nodes.len();
         let mut lowering = Self {
             net,
@@ -110,44 +124,60 @@ impl<'n, 'a> Lowering<'n, 'a> {
             folder,
         };
         for node in 0..count {
-            let input = matches!(lowering.net.nodes[node].op, Op::Input(_));
+            let input = matches!(lowering.net.nodes[node].op, Op::Input);
             if !live[node] && !input {
                 lowering.lowered.push(Lowered::Dead);
                 continue;
             }
+            let unseen = |&input: &usize| {
+                matches!(lowering.lowered[input], Lowered::Unseen | Lowered::Refused(_, None))
+            };
+            if lowering.net.nodes[node].inputs.iter().any(unseen) {
+                lowering.lowered.push(Lowered::Unseen);
+                continue;
+            }
             let called = name(&lowering.net.nodes[node]);
-            let nodes = lowering.graph.nodes().len();
             let lowered = match lowering.node(node, &called) {
                 Ok(view) => Lowered::View(view),
-                Err(why) if lowering.fits_the_tail(node) => Lowered::Tail(why),
-                Err(why) => Lowered::Refused(why),
+                Err(why) if !before[node] && array::computes(&lowering.net.nodes[node].op) => Lowered::Tail(why),
+                Err(why) => Lowered::Refused(why, lowering.stand_in(node)),
             };
-            // Nodes of the graph that stand for one of the file are called after it.
-            let _ = nodes;
             lowering.lowered.push(lowered);
         }
         lowering
     }
 
-    /// Whether a node can be computed behind the graph.
-    fn fits_the_tail(&self, node: usize) -> bool {
-        let node = &self.net.nodes[node];
-        let at_hand = |&input: &usize| matches!(self.lowered[input], Lowered::View(_) | Lowered::Tail(_));
-        array::computes(&node.op) && node.inputs.iter().all(at_hand)
+    /// Something of a refused node's shape.
+    fn stand_in(&mut self, node: usize) -> Option<View> {
+        let net::Node { op, inputs, shape, .. } = &self.net.nodes[node];
+        let same = |&input: &usize| {
+            let from = &self.net.nodes[input].shape;
+            let same = from.len() == shape.len() && from.iter().zip(shape).all(|(&a, &b)| self.net.sizes.same(a, b));
+            self.view(input).ok().filter(|_| same)
+        };
+        let keeps = matches!(
+            op,
+            Op::Unary(_) | Op::Affine(_) | Op::PRelu { .. } | Op::LayerNorm { .. } | Op::Binary(_) | Op::WithArray { .. }
+                | Op::Softmax { .. } | Op::Refused
+        );
+        if let (true, Some(view)) = (keeps, inputs.iter().find_map(same)) {
+            return Some(view);
+        }
+        let &[n, c, h, w] = &shape[..] else { return None };
+        let channels = self.net.sizes.count(c)?;
+        let image = self.graph.inputs().next()?;
+        let value = self.push("", graph::Conv::new(channels, 1, 1), &[image], None).ok()?;
+        Some(View::map(&self.net.sizes, value, channels, [n, h, w]))
     }
 
     /// The view that a node reads.
     fn view(&self, input: usize) -> Result<View, Why> {
         match &self.lowered[input] {
             Lowered::View(view) => Ok(view.clone()),
-            Lowered::Tail(reason) => {
-                let shape = self.net.sizes.show_all(&self.net.nodes[input].shape);
-                Err(Why {
-                    why: format!("it reads a tensor of {shape} that is no map of channels: {}", reason.why),
-                    instead: reason.instead,
-                })
+            Lowered::Refused(_, Some(view)) => Ok(view.clone()),
+            Lowered::Tail(_) | Lowered::Refused(_, None) | Lowered::Unseen | Lowered::Dead => {
+                Err("it reads a tensor that is no map of channels".into())
             }
-            Lowered::Refused(_) | Lowered::Dead => Err("it reads what a refused node would have made".into()),
         }
     }
 
@@ -214,7 +244,7 @@ impl<'n, 'a> Lowering<'n, 'a> {
         let node = self.net.nodes[index].clone();
         let inputs = &node.inputs;
         match &node.op {
-            Op::Input(_) => self.input(index, &node.shape, name),
+            Op::Input => self.input(index, &node.shape, name),
             Op::Conv(conv) => self.conv(inputs[0], conv, &node.shape, name),
             Op::Linear(weights) => self.linear(inputs[0], weights, name),
             Op::Affine(affine) => self.affine(inputs[0], affine, name),
@@ -249,6 +279,7 @@ impl<'n, 'a> Lowering<'n, 'a> {
             Op::Expand => Err("a tensor that is repeated".into()),
             Op::WithArray { .. } => Err("constants that vary along more than one axis".into()),
             Op::Numbers(_) | Op::Constant(_) => Err("numbers that are not computed from the image".into()),
+            Op::Range { .. } => Err("numbers that are not computed from the image".into()),
             Op::Refused => Err("a refused node".into()),
         }
     }

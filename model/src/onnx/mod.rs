@@ -27,6 +27,7 @@
 //! looked for below the model's folder only.
 
 mod array;
+mod grid;
 mod import;
 mod lower;
 mod net;
@@ -388,7 +389,7 @@ struct Plan<'p, 'a> {
     inputs: Vec<ImageInput<'a>>,
     opset: i64,
     evaluated: Vec<usize>,
-    unseen: usize,
+    unseen: Vec<usize>,
     refusals: Vec<Refusal>,
     lowering: Lowering<'p, 'a>,
 }
@@ -412,7 +413,7 @@ fn planned<R>(
     };
     let lowering = Lowering::new(&mut net, folder, &name);
     for (node, lowered) in lowering.net.nodes.iter().zip(&lowering.lowered) {
-        if let (Lowered::Refused(why), false) = (lowered, matches!(node.op, Op::Refused)) {
+        if let (Lowered::Refused(why, _), false) = (lowered, matches!(node.op, Op::Refused)) {
             let reason = Reason { why: why.why.clone(), instead: why.instead };
             match node.from.last() {
                 Some(&file) => refusals.push(Refusal::of(&nodes[file], opset, reason)),
@@ -478,9 +479,8 @@ impl Plan<'_, '_> {
     fn report(mut self, isa: Isa) -> Report {
         let files = &self.model.graph.nodes;
         let mut nodes: Vec<NodeReport> = files.iter().map(Report::node).collect();
-        for &file in &self.evaluated {
-            nodes[file].fate = Fate::Evaluated;
-        }
+        self.evaluated.iter().for_each(|&file| nodes[file].fate = Fate::Evaluated);
+        self.unseen.iter().for_each(|&file| nodes[file].fate = Fate::Unseen);
         let mut parameters = 0u64;
         for (node, lowered) in self.lowering.net.nodes.iter().zip(&self.lowering.lowered) {
             let heavy = |&&file: &&usize| {
@@ -496,7 +496,8 @@ impl Plan<'_, '_> {
                     _ => (Fate::Runs, String::new()),
                 },
                 Lowered::Tail(why) => (Fate::Behind, one_line(&why.why)),
-                Lowered::Refused(_) => (Fate::Refused, String::new()),
+                Lowered::Refused(..) => (Fate::Refused, String::new()),
+                Lowered::Unseen => (Fate::Unseen, String::new()),
             };
             if let Op::Conv(net::Conv { weights, .. }) | Op::Linear(weights) = &node.op {
                 parameters += self.lowering.net.constants[weights.tensor].count() as u64;
@@ -537,7 +538,6 @@ impl Plan<'_, '_> {
                 }
             }
         }
-        let _ = self.unseen;
         let (producer, version) = self.model.producer;
         Report {
             producer: shortened(format!("{producer} {version}").trim()),

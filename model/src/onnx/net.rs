@@ -29,8 +29,8 @@ pub(crate) struct Node {
 /// What a node does with its inputs.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    /// The file's input of that index.
-    Input(usize),
+    /// An input of the file.
+    Input,
     /// Of `[N, C, H, W]`.
     Conv(Conv),
     /// Of the last axis: `[.., ic]` to `[.., oc]`.
@@ -69,6 +69,8 @@ pub(crate) enum Op {
     Softmax { axis: usize, log: bool },
     /// Over one axis: `(x - mean) / sqrt(variance + epsilon)`, then a scale and a shift per index of it.
     LayerNorm { axis: usize, epsilon: f32, affine: Affine },
+    /// `start`, `start + step`, and so on.
+    Range { start: Num, step: Num },
     /// Numbers that depend on the size of the images, in the node's shape.
     Numbers(Arc<[Num]>),
     /// Constants of the file, where an operation on two tensors reads them.

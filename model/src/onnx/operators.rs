@@ -959,6 +959,13 @@ fn gather<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>) -> Outputs<'a> {
     let shape = i.shape(&x)?;
     let at = axis(c.int("axis")?.unwrap_or(0), shape.len())?;
     let Some(indices) = i.small(c.input(1)?)? else {
+        // PyTorch's `as_strided`: each element once, in order.
+        if let (Value::Data(node), 1) = (c.input(1)?, shape.len())
+            && let Some(grid) = super::grid::of(&mut i.net, *node)
+            && grid.counts_up(&mut i.net.sizes, shape[0])
+        {
+            return one(i.emit(Op::Reshape, vec![x], grid.shape)?);
+        }
         return instead("the indices are computed when the network runs", "indices must be constants");
     };
     let list_shape = indices.array.shape.clone();
@@ -1370,7 +1377,12 @@ fn cast_to<'a>(i: &mut Importer<'_, 'a>, x: &Value<'a>, to: i64) -> Outputs<'a> 
         return Err(format!("to {}", data_type(to)).into());
     }
     match x {
-        Value::Data(_) if float => one(x.clone()),
+        Value::Data(_) if float == !i.is_int(x) => one(x.clone()),
+        // From here on it is another tensor, of real numbers.
+        Value::Data(node) if float => {
+            let shape = i.net.nodes[*node].shape.clone();
+            one(Value::Data(i.push(Op::Affine(Affine::uniform(1.0, 0.0)), vec![*node], shape)))
+        }
         Value::Data(_) => instead(
             format!("computed numbers become {}", data_type(to)),
             "networks are run in float32; cut the file before its post-processing",
@@ -1399,7 +1411,7 @@ fn cast_to<'a>(i: &mut Importer<'_, 'a>, x: &Value<'a>, to: i64) -> Outputs<'a> 
 
 fn cast_like<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>) -> Outputs<'a> {
     c.ignore(&["saturate", "round_mode"]);
-    let to = if c.input(1)?.is_int() { 7 } else { 1 };
+    let to = if i.is_int(c.input(1)?) { 7 } else { 1 };
     cast_to(i, c.input(0)?, to)
 }
 
@@ -1454,7 +1466,7 @@ fn number<'a>(i: &mut Importer<'_, 'a>, value: &Value<'a>, what: &str) -> Import
 }
 
 fn range<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>) -> Outputs<'a> {
-    let int = c.input(0)?.is_int();
+    let int = i.is_int(c.input(0)?);
     let start = number(i, c.input(0)?, "the start")?;
     let limit = number(i, c.input(1)?, "the limit")?;
     let step = number(i, c.input(2)?, "the step")?;
@@ -1464,10 +1476,11 @@ fn range<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>) -> Outputs<'a> {
     let steps = i.net.sizes.of(Arith::Ceil, steps, zero);
     let count = i.net.sizes.of(Arith::Max, steps, zero);
     let Some(count) = i.net.sizes.count(count).filter(|&count| count <= 1 << 14) else {
-        return instead(
-            "a range whose length depends on the size of the image",
-            "export with the size of the image fixed, or without post-processing",
-        );
+        let node = i.push(Op::Range { start, step }, vec![], vec![count]);
+        if int {
+            i.mark_int(node);
+        }
+        return one(Value::Data(node));
     };
     let mut items = Vec::with_capacity(count);
     let mut next = start;

@@ -69,7 +69,7 @@ fn round(net: Net<'_>) -> (Net<'_>, bool) {
     let mut changed = false;
     for (old, mut node) in net.nodes.into_iter().enumerate() {
         // Inputs stay, so that they keep their order.
-        if !live[old] && !matches!(node.op, Op::Input(_)) {
+        if !live[old] && !matches!(node.op, Op::Input) {
             changed = true;
             continue;
         }
