@@ -10,6 +10,8 @@ pub mod labels;
 mod layers;
 mod network;
 pub mod npy;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 mod plan;
 pub mod preprocess;
 mod resize;
