@@ -11,7 +11,8 @@ use super::sizes::Num;
 use super::tensor::Folder;
 use super::view::{Piece, View, channel_piece};
 use crate::Error;
-use crate::graph::{self, Graph, Parameters, Tensors, Value};
+use crate::graph::{self, Graph, Parameters, Value};
+use crate::images::Layout;
 use kernels::Activation;
 use kernels::reference::Window;
 use std::borrow::Cow;
@@ -55,6 +56,8 @@ pub(crate) struct Lowering<'n, 'a> {
     pub(crate) net: &'n mut Net<'a>,
     pub(crate) graph: Graph,
     pub(crate) lowered: Vec<Lowered>,
+    /// The file's inputs, and in which order their numbers come.
+    pub(crate) inputs: Vec<(Value, Layout)>,
     parameters: Vec<Option<Numbers>>,
     folder: Folder<'n>,
 }
@@ -66,10 +69,11 @@ enum Numbers {
     Affine { scale: Arc<[f32]>, shift: Arc<[f32]> },
 }
 
-impl Tensors for Lowering<'_, '_> {
-    fn of(&self, graph: &Graph, value: Value) -> Result<Parameters<'_>, Error> {
-        let failed = |why: String| Error::Graph { node: graph.node(value).name.clone(), why };
-        match self.parameters.get(value.index()) {
+impl Lowering<'_, '_> {
+    /// The numbers of a node of the graph, read from the file and folded; none where it has none.
+    pub(crate) fn numbers(&self, value: Value) -> Result<Option<Parameters<'static>>, Error> {
+        let failed = |why: String| Error::Graph { node: self.graph.node(value).name.clone(), why };
+        Ok(match self.parameters.get(value.index()) {
             Some(Some(Numbers::Weights { weights, groups, order })) => {
                 let tensor = self.net.constants[weights.tensor].floats(self.folder).map_err(failed)?;
                 let (mut weights, bias) = folded(weights, *groups, tensor);
@@ -78,15 +82,15 @@ impl Tensors for Lowering<'_, '_> {
                     let turned = weights.chunks_exact(row).flat_map(|from| order.iter().map(|&at| from[at]));
                     weights = turned.collect();
                 }
-                Ok(Parameters { weights: weights.into(), bias: bias.map(Cow::Owned), batch_norm: None })
+                Some(Parameters { weights: weights.into(), bias: bias.map(Cow::Owned), batch_norm: None })
             }
-            Some(Some(Numbers::Affine { scale, shift })) => Ok(Parameters {
-                weights: Cow::Borrowed(scale),
-                bias: Some(Cow::Borrowed(shift)),
+            Some(Some(Numbers::Affine { scale, shift })) => Some(Parameters {
+                weights: Cow::Owned(scale.to_vec()),
+                bias: Some(Cow::Owned(shift.to_vec())),
                 batch_norm: None,
             }),
-            _ => Err(failed("the file has no numbers for it".into())),
-        }
+            _ => None,
+        })
     }
 }
 
@@ -120,6 +124,7 @@ impl<'n, 'a> Lowering<'n, 'a> {
             net,
             graph: Graph::new(),
             lowered: Vec::with_capacity(count),
+            inputs: Vec::new(),
             parameters: Vec::new(),
             folder,
         };
@@ -300,6 +305,7 @@ impl<'n, 'a> Lowering<'n, 'a> {
         };
         let size = self.net.sizes.count(h).zip(self.net.sizes.count(w));
         let value = self.push(name, graph::Op::Input { channels, size }, &[], None)?;
+        self.inputs.push((value, if last { Layout::Nhwc } else { Layout::Nchw }));
         let mut view = View::map(&self.net.sizes, value, channels, [n, h, w]);
         if last {
             view = view.transposed(&[0, 2, 3, 1]);

@@ -42,7 +42,7 @@ mod view;
 
 pub use report::{Fate, NodeReport, Port, Refusal, Report};
 
-use crate::graph::{Graph, Passes, Program, Value, Workspace};
+use crate::graph::{self, Graph, Parameters, Passes, Program, Tensors, Value, Workspace};
 use crate::images::{Images, Layout};
 use crate::npy;
 use import::{ImageInput, Importer, Reason};
@@ -50,10 +50,12 @@ use kernels::{Isa, Parallel};
 use lower::{Lowered, Lowering};
 use net::Op;
 use sizes::Num;
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tail::{Map, Tail};
 use tensor::Folder;
 use view::View;
@@ -141,11 +143,25 @@ fn one_line(text: &str) -> String {
     }
 }
 
-/// A network from a file, packed for one instruction set. Shared by threads as it is; what one inference needs of its own
-/// is in a [`Workspace`].
+/// A network from a file: its graph, and the numbers of the graph's nodes as [`Tensors`].
+#[derive(Debug)]
+pub struct Model {
+    graph: Graph,
+    numbers: Vec<Option<Parameters<'static>>>,
+    ends: Arc<Ends>,
+}
+
+/// A network packed for one instruction set. Shared by threads as it is; what one inference needs of its own is in a
+/// [`Workspace`].
 #[derive(Debug)]
 pub struct Network {
     program: Program,
+    ends: Arc<Ends>,
+}
+
+/// What lies before and behind a graph.
+#[derive(Debug)]
+struct Ends {
     inputs: Vec<Input>,
     outputs: Vec<String>,
     tail: Tail,
@@ -200,14 +216,70 @@ pub fn check_bytes(bytes: &[u8]) -> Result<Report, OnnxError> {
     planned(bytes, Folder(None), |plan| plan.report(Isa::best()))
 }
 
-impl Network {
+impl Model {
     /// Reads a file, and those beside it that its weights lie in.
     ///
     /// # Errors
     /// Where the file cannot be read, is no ONNX model, or has nodes that cannot be run.
-    pub fn open(path: &Path, isa: Isa) -> Result<Self, OnnxError> {
+    pub fn open(path: &Path) -> Result<Self, OnnxError> {
         let bytes = read(path)?;
-        planned(&bytes, Folder(path.parent()), |plan| plan.network(isa))?
+        planned(&bytes, Folder(path.parent()), |plan| plan.model())?
+    }
+
+    /// The same for a file in memory, whose weights lie inside.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, OnnxError> {
+        planned(bytes, Folder(None), |plan| plan.model())?
+    }
+
+    /// The network: operations, their order, and channels. Its outputs are the maps that the file's outputs are made of.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// What it reads, in the file's order.
+    pub fn inputs(&self) -> &[Input] {
+        &self.ends.inputs
+    }
+
+    /// What it makes is called, in the file's order.
+    pub fn outputs(&self) -> &[String] {
+        &self.ends.outputs
+    }
+
+    /// Packs it for an instruction set.
+    ///
+    /// # Errors
+    /// Where an operator refuses its parameters.
+    pub fn pack(&self, isa: Isa, passes: Passes) -> Result<Network, OnnxError> {
+        let program = Program::build(&self.graph, self, isa, passes)?;
+        Ok(Network { program, ends: Arc::clone(&self.ends) })
+    }
+}
+
+impl Tensors for Model {
+    fn of(&self, graph: &Graph, value: Value) -> Result<Parameters<'_>, crate::Error> {
+        let Some(Some(Parameters { weights, bias, .. })) = self.numbers.get(value.index()) else {
+            let node = graph.node(value).name.clone();
+            return Err(crate::Error::Graph { node, why: "the file has no numbers for it".into() });
+        };
+        Ok(Parameters {
+            weights: Cow::Borrowed(weights),
+            bias: bias.as_deref().map(Cow::Borrowed),
+            batch_norm: None,
+        })
+    }
+}
+
+impl Network {
+    /// Reads a file and packs it: [`Model::open`] and [`Model::pack`].
+    ///
+    /// # Errors
+    /// As these.
+    pub fn open(path: &Path, isa: Isa) -> Result<Self, OnnxError> {
+        Model::open(path)?.pack(isa, Passes::All)
     }
 
     /// The same for a file in memory, whose weights lie inside.
@@ -215,17 +287,17 @@ impl Network {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn from_bytes(bytes: &[u8], isa: Isa) -> Result<Self, OnnxError> {
-        planned(bytes, Folder(None), |plan| plan.network(isa))?
+        Model::from_bytes(bytes)?.pack(isa, Passes::All)
     }
 
     /// What it reads, in the file's order.
     pub fn inputs(&self) -> &[Input] {
-        &self.inputs
+        &self.ends.inputs
     }
 
     /// What it makes is called, in the file's order.
     pub fn outputs(&self) -> &[String] {
-        &self.outputs
+        &self.ends.outputs
     }
 
     /// What runs: layers, costs, profiles.
@@ -249,8 +321,9 @@ impl Network {
         inputs: &[&npy::Array],
         workspace: &mut Workspace,
     ) -> Result<Vec<npy::Array>, OnnxError> {
-        let Fit { n, mut open, size } = self.fit(inputs)?;
-        let images: Vec<Images<'_>> = self
+        let ends = &*self.ends;
+        let Fit { n, open, size } = ends.fit(inputs)?;
+        let images: Vec<Images<'_>> = ends
             .inputs
             .iter()
             .zip(inputs)
@@ -276,9 +349,7 @@ impl Network {
             self.program.run(parallel, &images, workspace, &mut slices);
         }
         // As many images at a time as the file was written for.
-        let each = self.batch.unwrap_or(n).max(1);
-        let sizes = self.tail.sizes();
-        open.resize(sizes.open_extents(), 0.0);
+        let each = ends.batch.unwrap_or(n).max(1);
         let mut results: Vec<npy::Array> = Vec::new();
         for first in (0..n.max(1)).step_by(each) {
             let images = each.min(n - first.min(n));
@@ -291,12 +362,12 @@ impl Network {
                     Map { data, shape: [images, shape.c, shape.h, shape.w] }
                 })
                 .collect();
-            let made = self.tail.run(&maps, &open).map_err(OnnxError::Input)?;
+            let made = ends.tail.run(&maps, &open).map_err(OnnxError::Input)?;
             if results.is_empty() {
                 results = made.into_iter().map(|a| npy::Array { shape: a.shape, values: a.items }).collect();
                 continue;
             }
-            for ((result, more), name) in results.iter_mut().zip(made).zip(&self.outputs) {
+            for ((result, more), name) in results.iter_mut().zip(made).zip(&ends.outputs) {
                 let Some(stacked) = result.shape.first_mut().filter(|_| more.shape.first() == Some(&each)) else {
                     let found = &more.shape;
                     return Err(OnnxError::Input(format!(
@@ -310,7 +381,9 @@ impl Network {
         }
         Ok(results)
     }
+}
 
+impl Ends {
     /// Holds inputs against what the file says.
     fn fit(&self, inputs: &[&npy::Array]) -> Result<Fit, OnnxError> {
         let wrong = |why| Err(OnnxError::Input(why));
@@ -394,6 +467,14 @@ struct Plan<'p, 'a> {
     lowering: Lowering<'p, 'a>,
 }
 
+/// Of the file's nodes that one operation stands for, the one that it is called after.
+fn main_of(model: &proto::Model<'_>, from: &[usize]) -> Option<usize> {
+    let heavy = |&&file: &&usize| {
+        matches!(model.graph.nodes[file].op_type, "Conv" | "ConvTranspose" | "Gemm" | "MatMul" | "LayerNormalization")
+    };
+    from.iter().find(heavy).or(from.last()).copied()
+}
+
 /// Reads a file, and hands on what was made of it.
 fn planned<R>(
     bytes: &[u8],
@@ -406,17 +487,17 @@ fn planned<R>(
     let Importer { net, opset, evaluated, unseen, mut refusals, .. } = importer;
     let mut net = patterns::simplify(net);
     let nodes = &model.graph.nodes;
-    let name = |node: &net::Node| match node.from.last() {
-        Some(&file) if !nodes[file].name.is_empty() => shortened(nodes[file].name),
-        Some(&file) => shortened(nodes[file].outputs.first().copied().unwrap_or("")),
+    let name = |node: &net::Node| match main_of(&model, &node.from) {
+        Some(file) if !nodes[file].name.is_empty() => shortened(nodes[file].name),
+        Some(file) => shortened(nodes[file].outputs.first().copied().unwrap_or("")),
         None => String::new(),
     };
     let lowering = Lowering::new(&mut net, folder, &name);
     for (node, lowered) in lowering.net.nodes.iter().zip(&lowering.lowered) {
         if let (Lowered::Refused(why, _), false) = (lowered, matches!(node.op, Op::Refused)) {
             let reason = Reason { why: why.why.clone(), instead: why.instead };
-            match node.from.last() {
-                Some(&file) => refusals.push(Refusal::of(&nodes[file], opset, reason)),
+            match main_of(&model, &node.from) {
+                Some(file) => refusals.push(Refusal::of(&nodes[file], opset, reason)),
                 None => refusals.push(Refusal::of(&proto::Node::default(), opset, reason)),
             }
         }
@@ -442,30 +523,22 @@ impl Plan<'_, '_> {
         tail
     }
 
-    fn network(mut self, isa: Isa) -> Result<Network, OnnxError> {
+    fn model(mut self) -> Result<Model, OnnxError> {
         if !self.refusals.is_empty() {
             return Err(OnnxError::Refused(self.refusals));
         }
         let tail = self.outputs();
-        let graph: &Graph = &self.lowering.graph;
+        let Lowering { graph, net, .. } = &self.lowering;
         if graph.outputs().is_empty() {
             return Err(OnnxError::Invalid("no output depends on an image".into()));
         }
-        let program = Program::build(graph, &self.lowering, isa, Passes::All)?;
-        let net = &*self.lowering.net;
         let mut inputs = Vec::new();
-        for (input, value) in self.inputs.iter().zip(graph.inputs()) {
-            let crate::graph::Op::Input { channels, size } = graph.node(value).op else { continue };
-            let first = net.sizes.count(input.shape[1]);
-            let view = self.lowering.lowered.iter().find_map(|lowered| match lowered {
-                Lowered::View(view) if view.value == value => Some(view.axes.len() == 4 && view.is_map()),
-                _ => None,
-            });
-            let layout = if view == Some(true) || first == Some(channels) && view.is_none() { Layout::Nchw } else { Layout::Nhwc };
+        for (input, (value, layout)) in self.inputs.iter().zip(&self.lowering.inputs) {
+            let graph::Op::Input { channels, size } = graph.node(*value).op else { continue };
             inputs.push(Input {
                 name: input.name.to_owned(),
                 channels,
-                layout,
+                layout: *layout,
                 size,
                 shape: input.shape.clone(),
                 shown: net.sizes.show_all(&input.shape),
@@ -473,20 +546,19 @@ impl Plan<'_, '_> {
         }
         let batch = self.inputs.first().and_then(|input| net.sizes.count(input.shape[0]));
         let outputs = net.outputs.iter().map(|(name, _)| (*name).to_owned()).collect();
-        Ok(Network { program, inputs, outputs, tail, batch })
+        let numbers = graph.values().map(|value| self.lowering.numbers(value)).collect::<Result<_, _>>()?;
+        let ends = Arc::new(Ends { inputs, outputs, tail, batch });
+        Ok(Model { graph: self.lowering.graph, numbers, ends })
     }
 
-    fn report(mut self, isa: Isa) -> Report {
+    fn report(self, isa: Isa) -> Report {
         let files = &self.model.graph.nodes;
         let mut nodes: Vec<NodeReport> = files.iter().map(Report::node).collect();
         self.evaluated.iter().for_each(|&file| nodes[file].fate = Fate::Evaluated);
         self.unseen.iter().for_each(|&file| nodes[file].fate = Fate::Unseen);
         let mut parameters = 0u64;
         for (node, lowered) in self.lowering.net.nodes.iter().zip(&self.lowering.lowered) {
-            let heavy = |&&file: &&usize| {
-                matches!(files[file].op_type, "Conv" | "ConvTranspose" | "Gemm" | "MatMul" | "LayerNormalization")
-            };
-            let Some(&main) = node.from.iter().find(heavy).or(node.from.last()) else { continue };
+            let Some(main) = main_of(self.model, &node.from) else { continue };
             let (fate, note) = match lowered {
                 Lowered::Dead => continue,
                 Lowered::View(_) => match node.op {
@@ -514,21 +586,6 @@ impl Plan<'_, '_> {
         let inputs = self.inputs.iter().map(|input| port(input.name, &input.shape)).collect();
         let net = &self.lowering.net;
         let outputs = net.outputs.iter().map(|(name, node)| port(name, &net.nodes[*node].shape)).collect();
-        let mut layers = 0;
-        if self.refusals.is_empty() {
-            self.outputs();
-            match Program::build(&self.lowering.graph, &self.lowering, isa, Passes::All) {
-                Ok(program) => layers = program.layers().len(),
-                Err(error) => self.refusals.push(Refusal {
-                    node: String::new(),
-                    operator: "network".into(),
-                    domain: String::new(),
-                    opset: self.opset,
-                    reason: one_line(&error.to_string()),
-                    instead: None,
-                }),
-            }
-        }
         for refusal in &self.refusals {
             for (node, file) in nodes.iter_mut().zip(files) {
                 let first = file.outputs.first().copied().unwrap_or("");
@@ -539,15 +596,29 @@ impl Plan<'_, '_> {
             }
         }
         let (producer, version) = self.model.producer;
-        Report {
+        let opset = self.opset;
+        let mut report = Report {
             producer: shortened(format!("{producer} {version}").trim()),
-            opset: self.opset,
+            opset,
             inputs,
             outputs,
             nodes,
             parameters,
-            layers,
-            refusals: self.refusals,
+            layers: 0,
+            refusals: self.refusals.clone(),
+        };
+        match self.model().and_then(|model| model.pack(isa, Passes::All)) {
+            Ok(network) => report.layers = network.program.layers().len(),
+            Err(OnnxError::Refused(_)) => {}
+            Err(error) => report.refusals.push(Refusal {
+                node: String::new(),
+                operator: "network".into(),
+                domain: String::new(),
+                opset,
+                reason: one_line(&error.to_string()),
+                instead: None,
+            }),
         }
+        report
     }
 }
