@@ -39,6 +39,13 @@ pub enum Error {
         /// The first tensor of the file, if there is one.
         first: Option<(String, Vec<usize>)>,
     },
+    /// A node of a graph cannot do what is asked of it.
+    Graph {
+        /// Its name.
+        node: String,
+        /// What was expected, and what was found.
+        why: String,
+    },
     /// The checkpoint could not be read.
     Weights(WeightsError),
     /// An operator refused its parameters.
@@ -69,6 +76,7 @@ impl fmt::Display for Error {
                 "not a ShuffleNetV2: expected \"conv1.0.weight\" (torchvision), \"first_conv.0.weight\" (megvii) or \
                  \"conv1/kernel:0\" (keras), found {name:?} of shape {shape:?} first"
             ),
+            Self::Graph { node, why } => write!(f, "{node}: {why}"),
             Self::Weights(error) => error.fmt(f),
             Self::Kernel { layer, source } => write!(f, "{layer}: {source}"),
         }

@@ -2,31 +2,24 @@
 #![forbid(unsafe_code)]
 
 pub mod atomic_file;
-mod config;
 mod error;
 #[cfg(feature = "fetch")]
 pub mod fetch;
+pub mod graph;
+mod images;
 pub mod labels;
-mod layers;
-mod network;
 pub mod npy;
 #[cfg(feature = "onnx")]
 pub mod onnx;
-mod plan;
 pub mod preprocess;
 mod resize;
-mod source;
-mod unit;
+pub mod shufflenet;
 pub mod weights;
-mod wiring;
 
-pub use config::{Config, WIDTHS};
 pub use error::Error;
-pub use layers::{Cost, Kind, Layer};
-pub use network::Network;
-pub use plan::{Images, Layout, Workspace};
-pub use source::{Synthetic, Weights};
-pub use wiring::Wiring;
+pub use graph::Workspace;
+pub use images::{Images, Layout};
+pub use shufflenet::{Config, Network, Synthetic, WIDTHS, Weights, Wiring};
 
 /// Its example is compiled and run.
 #[cfg(doctest)]

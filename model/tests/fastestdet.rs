@@ -13,7 +13,10 @@ mod truth_formula;
 
 use boxes::{Detection, decode};
 use image::{Rgb, RgbImage};
-use kernels::Isa;
+use kernels::reference::Planar;
+use kernels::{Isa, Serial, Shape};
+use model::Images;
+use model::graph::{Passes, Program, Random, twin, uniform};
 use model::weights::Checkpoint;
 use network::{CLASSES, FIELDS, FastestDet, GRID, SIDE};
 use std::path::PathBuf;
@@ -125,6 +128,23 @@ fn frames_and_names_stay_in_the_photo() {
     photo::draw(&mut photo, &[detection([-1e9, -5.0, 1e9, 7.0])], &names);
 }
 
+/// With made-up weights, against the same graph by naive loops in `f64`.
+#[test]
+fn the_network_agrees_with_its_twin() {
+    let (graph, tensors, shape) = (network::graph().unwrap(), Random::default(), Shape::new(3, 96, 64));
+    let image = uniform(1, 3 * shape.pixels());
+    let truth = twin::run(&graph, &tensors, &[Planar::new(shape, &image)]).unwrap().remove(0);
+    assert_eq!(truth.shape, Shape::new(FIELDS, 6, 4));
+    for isa in Isa::available() {
+        let program = Program::build(&graph, &tensors, isa, Passes::All).unwrap();
+        let mut found = vec![0.0; truth.data.len()];
+        let images = Images::nchw(&image, 1, shape.h, shape.w);
+        program.run(&Serial, &[images], &mut program.workspace(), &mut [&mut found]);
+        let off = twin::deviation(&found, &truth.data);
+        assert!(off < 2e-5, "{isa}: {off:e}");
+    }
+}
+
 #[test]
 fn the_raw_output_is_onnxruntimes() {
     let Some(folder) = data() else { return };
@@ -184,6 +204,6 @@ fn another_checkpoint_is_refused_in_one_line() {
     let error = FastestDet::new(&checkpoint, Isa::best()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "tensor backbone.first_conv.0.weight: expected shape [24, 3, 3, 3], found [24, 3, 5, 5]"
+        "tensor \"backbone.first_conv.0.weight\": expected shape [24, 3, 3, 3], found [24, 3, 5, 5]"
     );
 }

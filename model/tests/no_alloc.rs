@@ -31,16 +31,19 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Allocations of ten runs after two.
-fn allocations(parallel: &dyn Parallel, batch: usize, layout: Layout) -> usize {
+/// Allocations of ten runs of each size, in turns, after two.
+fn allocations(parallel: &dyn Parallel, batch: usize, layout: Layout, sizes: &[(usize, usize)]) -> usize {
     let config = Config::published("0.5", Wiring::Torchvision).expect("a published width");
     let network =
         Network::new(&config, &Synthetic::new(&config).expect("weights"), Isa::best()).expect("a network");
-    let input = vec![0.5; batch * 3 * 64 * 96];
-    let images = Images { data: &input, n: batch, h: 64, w: 96, layout };
+    let inputs: Vec<_> = sizes.iter().map(|&(h, w)| (vec![0.5; batch * 3 * h * w], h, w)).collect();
     let mut logits = vec![0.0; batch * 1000];
     let mut workspace = network.workspace();
-    let mut run = || network.run(parallel, images, &mut workspace, &mut logits);
+    let mut run = || {
+        for &(ref data, h, w) in &inputs {
+            network.run(parallel, Images { data, n: batch, h, w, layout }, &mut workspace, &mut logits);
+        }
+    };
     run();
     run();
     let before = COUNT.load(Ordering::Relaxed);
@@ -49,6 +52,8 @@ fn allocations(parallel: &dyn Parallel, batch: usize, layout: Layout) -> usize {
     }
     COUNT.load(Ordering::Relaxed) - before
 }
+
+const SIZES: [&[(usize, usize)]; 2] = [&[(64, 96)], &[(64, 96), (97, 33)]];
 
 #[test]
 fn the_count_counts() {
@@ -63,7 +68,10 @@ fn one_thread_allocates_nothing() {
     let _alone = ALONE.lock();
     for batch in [1, 3] {
         for layout in [Layout::Nchw, Layout::Nhwc] {
-            assert_eq!(allocations(&Serial, batch, layout), 0, "batch {batch}, {layout:?}");
+            for sizes in SIZES {
+                let found = allocations(&Serial, batch, layout, sizes);
+                assert_eq!(found, 0, "batch {batch}, {layout:?}, {sizes:?}");
+            }
         }
     }
 }
@@ -74,6 +82,9 @@ fn two_threads_allocate_nothing() {
     let _alone = ALONE.lock();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("a pool");
     for batch in [1, 5] {
-        assert_eq!(pool.install(|| allocations(&kernels::Rayon, batch, Layout::Nchw)), 0, "batch {batch}");
+        for sizes in SIZES {
+            let found = pool.install(|| allocations(&kernels::Rayon, batch, Layout::Nchw, sizes));
+            assert_eq!(found, 0, "batch {batch}, {sizes:?}");
+        }
     }
 }

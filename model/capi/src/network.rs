@@ -94,7 +94,7 @@ pub unsafe extern "C" fn kernels_softmax(values: FloatsMut) -> Status {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kernels_shufflenet_classes(network: *const ShuffleNet) -> usize {
     // SAFETY: the caller's.
-    unsafe { reference("network", network) }.map_or(0, |network| network.0.config().classes)
+    unsafe { reference("network", network) }.map_or(0, |network| network.0.config().outputs())
 }
 
 /// Computes the logits of `n` preprocessed images of `h` x `w`, at least 32 x 32. `images` are n * 3 * h * w numbers:
@@ -127,7 +127,7 @@ pub unsafe extern "C" fn kernels_shufflenet_run(
         };
         let pixels = h.checked_mul(w).and_then(|pixels| pixels.checked_mul(3)?.checked_mul(n));
         expect("images", pixels, images.len())?;
-        expect("logits", n.checked_mul(network.config().classes), logits.len())?;
+        expect("logits", n.checked_mul(network.config().outputs()), logits.len())?;
         network.run(&Serial, Images::nchw(images, n, h, w), &mut (*workspace).0, logits);
         Ok(())
     })

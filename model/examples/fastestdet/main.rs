@@ -103,7 +103,7 @@ fn load(path: &Path) -> Result<FastestDet> {
         WeightsError::Io { .. } => error.to_string(),
         _ => of_file(&error),
     })?;
-    Ok(FastestDet::new(&checkpoint, kernels::Isa::from_env()?).map_err(|error| of_file(&*error))?)
+    Ok(FastestDet::new(&checkpoint, kernels::Isa::from_env()?).map_err(|error| of_file(&error))?)
 }
 
 fn open_photo(path: &Path) -> Result<RgbImage> {

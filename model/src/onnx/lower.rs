@@ -35,6 +35,9 @@ fn why<T>(why: impl Into<String>, instead: &'static str) -> Result<T, Why> {
     Err(Why { why: why.into(), instead: Some(instead) })
 }
 
+/// Maps of more channels are refused: tables of channels stay small, whatever a file says.
+const MAX_CHANNELS: usize = 1 << 17;
+
 /// What a node of the net became.
 #[derive(Clone, Debug)]
 pub(crate) enum Lowered {
@@ -106,13 +109,24 @@ fn before_the_graph(net: &Net<'_>) -> Vec<bool> {
     before
 }
 
-/// Whether a file's input has the channels on its last axis: everybody who reads it puts them first, or their number
-/// says so.
+/// Whether a file's input has the channels on its last axis: what reads it first says so, or else their number.
 fn channels_last(net: &Net<'_>, node: usize, shape: &[Num]) -> bool {
-    let mut readers = net.nodes.iter().filter(|other| other.inputs.contains(&node)).peekable();
-    let turned = |other: &net::Node| matches!(&other.op, Op::Transpose(perm) if perm[..] == [0, 3, 1, 2]);
+    let mut same = vec![false; net.nodes.len()];
+    same[node] = true;
+    for (index, reader) in net.nodes.iter().enumerate().skip(node + 1) {
+        if !reader.inputs.iter().any(|&input| same[input]) {
+            continue;
+        }
+        match &reader.op {
+            Op::Transpose(perm) if perm[..] == [0, 3, 1, 2] => return true,
+            Op::Conv(_) | Op::Pool(_) => return false,
+            // Normalisation leaves the axes where they are.
+            Op::Affine(_) | Op::Unary(_) | Op::WithArray { .. } => same[index] = true,
+            _ => {}
+        }
+    }
     let small = |num: Num| net.sizes.count(num).is_some_and(|len| len <= 4);
-    readers.peek().is_some() && readers.all(turned) || small(shape[3]) && !small(shape[1])
+    small(shape[3]) && !small(shape[1])
 }
 
 impl<'n, 'a> Lowering<'n, 'a> {
@@ -198,6 +212,9 @@ impl<'n, 'a> Lowering<'n, 'a> {
 
     /// The same tensor in a value whose channels lie in the order of its axes.
     fn in_order(&mut self, view: &View) -> Result<View, Why> {
+        if view.is_in_order() {
+            return Ok(view.clone());
+        }
         let value = self.select(view.value, view.channels, &view.order())?;
         Ok(view.renamed(value))
     }
@@ -240,6 +257,9 @@ impl<'n, 'a> Lowering<'n, 'a> {
             Error::Graph { why, .. } => why,
             other => other.to_string(),
         })?;
+        if self.graph.node(value).channels > MAX_CHANNELS {
+            return Err(format!("a map of more than {MAX_CHANNELS} channels").into());
+        }
         self.parameters.resize(value.index(), None);
         self.parameters.push(numbers);
         Ok(value)
@@ -314,7 +334,7 @@ impl<'n, 'a> Lowering<'n, 'a> {
     }
 
     /// What slides, as the kernels have it.
-    fn window(&self, window: &net::Window, dilation: [usize; 2]) -> Result<Window, Why> {
+    fn window(&self, view: &View, window: &net::Window, dilation: [usize; 2]) -> Result<Window, Why> {
         let ([kh, kw], [sh, sw]) = (window.kernel, window.stride);
         if kh != kw || sh != sw || dilation != [1, 1] {
             return why(
@@ -325,7 +345,19 @@ impl<'n, 'a> Lowering<'n, 'a> {
         let padding = match window.padding {
             Padding::Sides([top, left, bottom, right]) => kernels::Padding::Sides { top, bottom, left, right },
             Padding::SameUpper => kernels::Padding::Same,
-            Padding::SameLower => return why("auto_pad SAME_LOWER", "pads, or SAME_UPPER"),
+            Padding::SameLower => {
+                let sides = [0, 1].map(|side| {
+                    let len = self.net.sizes.count(view.extents[1 + side])?;
+                    let (kernel, stride) = (window.kernel[side], window.stride[side]);
+                    let total = (len.div_ceil(stride) - 1) * stride + (kernel - 1) * dilation[side] + 1;
+                    let total = total.saturating_sub(len);
+                    Some((total.div_ceil(2), total / 2))
+                });
+                let [Some((top, bottom)), Some((left, right))] = sides else {
+                    return why("auto_pad SAME_LOWER at an open size", "pads, SAME_UPPER, or a fixed size");
+                };
+                kernels::Padding::Sides { top, bottom, left, right }
+            }
         };
         Ok(Window { kernel: kh, stride: sh, padding })
     }
@@ -337,7 +369,7 @@ impl<'n, 'a> Lowering<'n, 'a> {
         }
         let op = graph::Conv {
             oc: conv.weights.oc,
-            window: self.window(&conv.window, conv.dilation)?,
+            window: self.window(&view, &conv.window, conv.dilation)?,
             groups: conv.groups,
             bias: conv.weights.bias.is_some() || conv.weights.input.is_some(),
             batch_norm: false,
@@ -480,7 +512,7 @@ impl<'n, 'a> Lowering<'n, 'a> {
             // Without padding of its own, PyTorch divides by the pixels that there are.
             count = false;
         }
-        let window = self.window(&window, [1, 1])?;
+        let window = self.window(&view, &window, [1, 1])?;
         let op = match pool.kind {
             PoolKind::Max => graph::Op::MaxPool(window),
             PoolKind::Average { .. } => graph::Op::AveragePool { window, count_pad: count },

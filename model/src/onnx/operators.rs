@@ -819,6 +819,7 @@ fn concat<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>) -> Outputs<'a> {
     let mut shape = i.shape(first)?;
     let told = c.int("axis")?.ok_or("axis is missing")?;
     let at = axis(told, shape.len())?;
+    let of_first = shape.clone();
     for value in &inputs[1..] {
         let other = i.shape(value)?;
         if other.len() != shape.len() {
@@ -828,7 +829,7 @@ fn concat<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>) -> Outputs<'a> {
             if axis == at {
                 shape[at] = i.net.sizes.of(Arith::Add, shape[at], len);
             } else if !i.net.sizes.require_same(shape[axis], len) {
-                let (a, b) = (i.net.sizes.show_all(&shape), i.net.sizes.show_all(&other));
+                let (a, b) = (i.net.sizes.show_all(&of_first), i.net.sizes.show_all(&other));
                 return Err(format!("{a} beside {b}, joined along axis {at}").into());
             }
         }

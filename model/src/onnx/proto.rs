@@ -36,7 +36,8 @@ const MAX_MESSAGES: usize = 1 << 20;
 enum Value<'a> {
     Varint(u64),
     Fixed32([u8; 4]),
-    Fixed64([u8; 8]),
+    /// Doubles, of which nothing but lists is read.
+    Fixed64,
     Bytes(&'a [u8]),
 }
 
@@ -124,7 +125,7 @@ impl<'a> Fields<'a> {
         let before = self.rest;
         let value = match tag & 7 {
             0 => Value::Varint(varint(&mut self.rest)?),
-            1 => Value::Fixed64(*self.chunk()?),
+            1 => self.chunk::<8>().map(|_| Value::Fixed64)?,
             2 => {
                 let len = varint(&mut self.rest)?;
                 let fits = usize::try_from(len).ok().and_then(|len| self.rest.split_at_checked(len));
@@ -511,6 +512,11 @@ impl<'a> Tensor<'a> {
     /// `int64_data`.
     pub(crate) fn int64s(&self) -> impl Iterator<Item = Result<i64>> + 'a {
         self.message.varints(7).map(|value| Ok(value? as i64))
+    }
+
+    /// `uint64_data`: also of 32 bits.
+    pub(crate) fn uint64s(&self) -> impl Iterator<Item = Result<u64>> + 'a {
+        self.message.varints(11)
     }
 
     /// `double_data`.

@@ -262,11 +262,6 @@ impl Sizes {
         a == b || self.require(&[a, b], |values| values[0] == values[1])
     }
 
-    /// Whether any size was struck off.
-    pub(crate) fn restricted(&self) -> bool {
-        self.alive.contains(&false)
-    }
-
     /// The index of an open extent that a number is, if it is one.
     pub(crate) fn open_index(&self, num: Num) -> Option<usize> {
         match self.exprs[num.0 as usize] {
@@ -359,7 +354,7 @@ mod tests {
         let half = sizes.of(Arith::Quotient, h, two);
         let whole = sizes.mul(half, two);
         assert!(!sizes.same(h, whole));
-        assert!(sizes.require_same(h, whole) && sizes.restricted());
+        assert!(sizes.require_same(h, whole));
         assert!(sizes.same(h, whole));
         let three = sizes.int(3);
         assert!(!sizes.require_same(two, three));

@@ -172,6 +172,8 @@ impl<'a> Constant<'a> {
         let items = match &self.data {
             Data::Made(items) => items.clone(),
             Data::Listed(tensor) if self.dtype == DType::F32 => collect(tensor.floats())?,
+            Data::Raw(bytes) if self.dtype == DType::F32 => to_f32(bytes),
+            Data::External { .. } if self.dtype == DType::F32 => to_f32(&self.read(folder)?),
             _ => self.doubles(folder)?.into_iter().map(|value| value as f32).collect(),
         };
         Ok(Array::new(self.shape.clone(), items))
@@ -183,19 +185,18 @@ impl<'a> Constant<'a> {
             Data::Made(items) => Ok(items.iter().map(|&item| item.into()).collect()),
             Data::Listed(tensor) => collect(listed(tensor, self.dtype)),
             Data::Raw(bytes) => Ok(decode(self.dtype, bytes)),
-            Data::External { location, offset } => {
-                let mut file = folder.open(location)?;
-                let mut bytes = vec![0; self.count() * self.dtype.size()];
-                let read = file.seek(SeekFrom::Start(*offset)).and_then(|_| file.read_exact(&mut bytes));
-                read.map_err(|error| format!("external data {location:?}: {error}"))?;
-                Ok(decode(self.dtype, &bytes))
-            }
+            Data::External { .. } => Ok(decode(self.dtype, &self.read(folder)?)),
         }
     }
 
-    /// Whether the numbers lie in another file.
-    pub(crate) fn is_external(&self) -> bool {
-        matches!(self.data, Data::External { .. })
+    /// The bytes of a constant that lies in another file.
+    fn read(&self, folder: Folder<'_>) -> Result<Vec<u8>, String> {
+        let Data::External { location, offset } = &self.data else { return Ok(vec![]) };
+        let mut file = folder.open(location)?;
+        let mut bytes = vec![0; self.count() * self.dtype.size()];
+        let read = file.seek(SeekFrom::Start(*offset)).and_then(|_| file.read_exact(&mut bytes));
+        read.map_err(|error| format!("external data {location:?}: {error}"))?;
+        Ok(bytes)
     }
 }
 
@@ -210,12 +211,18 @@ fn listed<'a>(
 ) -> Box<dyn Iterator<Item = Result<f64, Malformed>> + 'a> {
     match dtype {
         DType::F32 => Box::new(tensor.floats().map(|item| item.map(f64::from))),
-        DType::F64 | DType::U32 | DType::U64 => Box::new(tensor.doubles()),
+        DType::F64 => Box::new(tensor.doubles()),
+        DType::U32 | DType::U64 => Box::new(tensor.uint64s().map(|item| item.map(|value| value as f64))),
         DType::I64 => Box::new(tensor.int64s().map(|item| item.map(|value| value as f64))),
         DType::F16 => Box::new(tensor.int32s().map(|item| item.map(|v| f16::from_bits(v as u16).to_f64()))),
         DType::BF16 => Box::new(tensor.int32s().map(|item| item.map(|v| bf16::from_bits(v as u16).to_f64()))),
         _ => Box::new(tensor.int32s().map(|item| item.map(|value| value as f64))),
     }
+}
+
+/// Little-endian `f32`s.
+fn to_f32(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect()
 }
 
 /// Little-endian bytes as numbers.

@@ -124,6 +124,22 @@ impl View {
         (axes.next().is_none() && axis.iter().all(is_channel)).then_some(at)
     }
 
+    /// Whether the axes run through the channels in their order in the value.
+    pub(crate) fn is_in_order(&self) -> bool {
+        let mut inner = 1;
+        let channels = self.axes.iter().flatten().rev().filter_map(|piece| match piece {
+            Piece::Channel { len, stride } => Some((len, stride)),
+            _ => None,
+        });
+        for (len, stride) in channels {
+            if *stride != inner {
+                return false;
+            }
+            inner *= len;
+        }
+        inner == self.channels
+    }
+
     /// The value's channels in the order in which the axes run through them.
     pub(crate) fn order(&self) -> Vec<usize> {
         let mut order = vec![0];

@@ -119,7 +119,7 @@ fn bench_tells_all_that_it_promises() {
             assert_eq!(report["isa"], isa.name());
             let config = Config::published("0.5", Wiring::Megvii).unwrap();
             let network = Network::new(&config, &Synthetic::new(&config).unwrap(), isa).unwrap();
-            let macs: usize = network.costs(96, 96).iter().map(|cost| cost.macs).sum();
+            let macs: u64 = network.costs(96, 96).iter().map(|cost| cost.macs).sum();
             assert_eq!(report["macs"], macs);
             assert!(number(&report, "n") >= 10.0);
             let times = ["min_ms", "median_ms", "p90_ms", "p99_ms"].map(|name| number(&report, name));
@@ -179,7 +179,7 @@ fn a_profile_tells_of_every_layer_and_kind() {
     let peak = number(&report, "peak_gflops");
     for ((row, layer), cost) in layers.iter().zip(network.layers()).zip(network.costs(64, 64)) {
         assert_eq!(row["name"], layer.name);
-        assert_eq!(row["kind"], layer.kind.name());
+        assert_eq!(row["kind"], layer.class.name());
         assert_eq!(row["output"], serde_json::json!(cost.output));
         assert_eq!(row["macs"], cost.macs);
         assert_eq!(row["mac_bytes"], cost.mac_bytes);

@@ -47,7 +47,6 @@ pub(crate) enum Attribute {
     Int(i64),
     Ints(Vec<i64>),
     Float(f32),
-    Floats(Vec<f32>),
     Text(&'static str),
     Tensor(Message),
 }
@@ -224,16 +223,12 @@ fn attribute(name: &str, value: &Attribute) -> Message {
     let attribute = Message::default().text(1, name);
     match value {
         Attribute::Int(value) => attribute.varint(3, *value as u64).varint(20, 2),
-        // Packed, as newer writers do; floats one by one, as older ones did.
         Attribute::Ints(values) => {
             let mut packed = Message::default();
             values.iter().for_each(|&value| packed.number(value as u64));
             attribute.bytes(8, &packed.0).varint(20, 7)
         }
         Attribute::Float(value) => attribute.float(2, *value).varint(20, 1),
-        Attribute::Floats(values) => {
-            values.iter().fold(attribute, |attribute, &value| attribute.float(7, value)).varint(20, 6)
-        }
         Attribute::Text(text) => attribute.text(4, text).varint(20, 3),
         Attribute::Tensor(tensor) => attribute.message(5, tensor).varint(20, 4),
     }

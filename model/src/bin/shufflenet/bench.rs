@@ -36,7 +36,7 @@ struct Report {
     threads: usize,
     isa: &'static str,
     /// Multiply-adds of one image.
-    macs: usize,
+    macs: u64,
     n: usize,
     min_ms: f64,
     median_ms: f64,
@@ -56,7 +56,7 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
 
     let (mut samples, peak) = threads::run(context.threads, run.pin.as_ref(), |parallel| {
         let mut workspace = network.workspace();
-        let mut logits = vec![0.0; batch.images().n * network.config().classes];
+        let mut logits = vec![0.0; batch.images().n * network.config().outputs()];
         let mut peak = Peak::new(context.isa, parallel);
         let mut samples = Vec::new();
         rounds(run.seconds, |counts| {

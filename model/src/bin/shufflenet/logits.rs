@@ -54,7 +54,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result {
         .map_err(|why| Failure::Other(format!("{}: {why}", args.input.display())))?;
 
     let network = checkpoint::load(&args.weights, context.isa)?;
-    let classes = network.config().classes;
+    let classes = network.config().outputs();
     let mut logits = vec![0.0; images.n * classes];
     threads::run(context.threads, None, |parallel| {
         if images.n > 0 {

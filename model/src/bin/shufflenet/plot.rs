@@ -2,7 +2,8 @@
 
 use crate::options::Size;
 use crate::table::shape;
-use model::{Cost, Kind, Layer, Network, Wiring};
+use model::graph::{Class, Cost, Layer};
+use model::{Network, Wiring};
 use std::fmt::Write;
 
 const WIDTH: f64 = 980.0;
@@ -51,8 +52,9 @@ pub(crate) fn draw(network: &Network, costs: &[Cost], size: Size) -> String {
     page.rect("order", (WIDTH / 2.0, page.y), BOX.0, "Image", &shape([3, size.h, size.w]));
     page.y += STEP;
     let [c1, .., c5] = network.config().stage_channels;
-    let of_kind = |kind: Kind| layers.iter().find(|(layer, _)| layer.kind == kind).map(|(_, cost)| *cost);
-    if let Some(stem) = of_kind(Kind::Stem) {
+    let of_class =
+        |class: Class| layers.iter().find(|(layer, _)| layer.class == class).map(|(_, cost)| *cost);
+    if let Some(stem) = of_class(Class::Stem) {
         page.below("conv3x3", "Conv1 3x3, stride 2, ReLU", [c1, size.h.div_ceil(2), size.w.div_ceil(2)]);
         page.below("pool", "MaxPool 3x3, stride 2", stem.output);
         page.beside(stem);
@@ -64,7 +66,7 @@ pub(crate) fn draw(network: &Network, costs: &[Cost], size: Size) -> String {
         };
         page.stage(network, stage, [&of_unit(0), &of_unit(1)]);
     }
-    if let Some(head) = of_kind(Kind::Head) {
+    if let Some(head) = of_class(Class::Head) {
         let [_, h, w] = head.input;
         page.below("conv1x1", "Conv5 1x1, ReLU", [c5, h, w]);
         page.below("pool", "GlobalPool", [c5, 1, 1]);
@@ -220,13 +222,13 @@ impl Page {
         }
         for (x, first, branch) in [(left, 2, projection), (right, 1, main)] {
             for (n, (layer, cost)) in branch.iter().enumerate() {
-                let what = match (layer.kind, layer.stride) {
-                    (Kind::Depthwise, 2) => "DWConv 3x3, stride 2",
-                    (Kind::Depthwise, _) => "DWConv 3x3",
+                let what = match layer.class {
+                    Class::Depthwise if cost.output[1] < cost.input[1] => "DWConv 3x3, stride 2",
+                    Class::Depthwise => "DWConv 3x3",
                     _ => "Conv 1x1, ReLU",
                 };
-                self.rect(layer.kind.name(), (x, row(first + n)), BOX.0, what, &shape(cost.output));
-                self.arrow(&[(x, under(first + n)), (x, row(first + n + 1))], &layer.oc.to_string());
+                self.rect(layer.class.name(), (x, row(first + n)), BOX.0, what, &shape(cost.output));
+                self.arrow(&[(x, under(first + n)), (x, row(first + n + 1))], &cost.output[0].to_string());
             }
         }
         let concat = match wiring {

@@ -6,7 +6,8 @@ use crate::table::{Columns, grouped, shape};
 use crate::timing::{Peak, rounds, tidy, time};
 use crate::{Context, threads};
 use kernels::Parallel;
-use model::{Cost, Images, Kind, Network, Workspace};
+use model::graph::{Class, Cost};
+use model::{Images, Network, Workspace};
 use serde::Serialize;
 use std::time::Instant;
 
@@ -77,8 +78,8 @@ struct Kindred {
 struct Row {
     ms: f64,
     percent_of_time: f64,
-    macs: usize,
-    mac_bytes: usize,
+    macs: u64,
+    mac_bytes: u64,
     gflops: f64,
     percent_of_peak: f64,
     /// FLOP per byte.
@@ -88,8 +89,8 @@ struct Row {
 impl Row {
     /// `seconds` for the whole batch, out of `total`; `costs` for one image; `peak` in FLOP per second.
     fn new(seconds: f64, total: f64, costs: &[&Cost], batch: u32, peak: f64) -> Self {
-        let macs: usize = costs.iter().map(|cost| cost.macs).sum();
-        let mac_bytes: usize = costs.iter().map(|cost| cost.mac_bytes).sum();
+        let macs: u64 = costs.iter().map(|cost| cost.macs).sum();
+        let mac_bytes: u64 = costs.iter().map(|cost| cost.mac_bytes).sum();
         let flops = 2.0 * macs as f64;
         let rate = flops * f64::from(batch) / seconds;
         Self {
@@ -118,7 +119,7 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
 
     let (taken, peak) = threads::run(context.threads, run.pin.as_ref(), |parallel| {
         let mut workspace = network.workspace();
-        let mut logits = vec![0.0; network.config().classes];
+        let mut logits = vec![0.0; network.config().outputs()];
         let mut peak = Peak::new(context.isa, parallel);
         let mut taken = Vec::new();
         let mut turn = false;
@@ -154,7 +155,9 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
         Row::new(seconds, sum, &costs, run.batch, peak)
     };
     let all: Vec<usize> = (0..costs.len()).collect();
-    let kinds = [Kind::Stem, Kind::Pointwise, Kind::Depthwise, Kind::Head];
+    let of_class = |class: Class| -> Vec<usize> {
+        all.iter().copied().filter(|&layer| network.layers()[layer].class == class).collect()
+    };
     let report = Report {
         width: which.width(),
         wiring: which.wiring.name(),
@@ -167,13 +170,11 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
         sum_ms: tidy(1e3 * sum),
         peak_gflops: tidy(1e-9 * peak),
         total: row(&all),
-        kinds: kinds
+        kinds: Class::ALL
             .into_iter()
-            .map(|kind| {
-                let of_kind: Vec<_> =
-                    all.iter().copied().filter(|&layer| network.layers()[layer].kind == kind).collect();
-                Kindred { kind: kind.name(), layers: of_kind.len(), row: row(&of_kind) }
-            })
+            .map(|class| (class, of_class(class)))
+            .filter(|(_, layers)| !layers.is_empty())
+            .map(|(class, layers)| Kindred { kind: class.name(), layers: layers.len(), row: row(&layers) })
             .collect(),
         layers: all
             .iter()
@@ -181,7 +182,7 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
                 let (layer, cost) = (&network.layers()[index], &costs[index]);
                 Layer {
                     name: layer.name.clone(),
-                    kind: layer.kind.name(),
+                    kind: layer.class.name(),
                     input: cost.input,
                     output: cost.output,
                     row: row(&[index]),

@@ -5,7 +5,7 @@ use crate::options::NetworkArgs;
 use crate::table::{Columns, grouped, shape};
 use crate::{Context, plot};
 use model::atomic_file::AtomicFile;
-use model::{Config, Kind, Synthetic, Weights};
+use model::graph::{Class, Cost};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -38,8 +38,6 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
             .map_err(|e| Failure::Other(format!("{}: {e}", path.display())))?;
     }
     let mut table = Columns::new(3, &["layer", "kind", "output", "params", "macs", "mac_bytes"]);
-    let mut params = params(network.config())?.into_iter();
-    let mut total = [0; 3];
     let mut part = "";
     for (layer, cost) in network.layers().iter().zip(&costs) {
         let stage = layer.name.split('.').next().unwrap_or_default();
@@ -47,24 +45,17 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
             table.gap();
         }
         part = stage;
-        let kind = match layer.kind {
-            Kind::Depthwise | Kind::Stem => {
-                format!("{} {}x{}/{}", layer.kind.name(), layer.kernel, layer.kernel, layer.stride)
+        let kind = match (layer.class, layer.window(network.program().graph())) {
+            (Class::Depthwise | Class::Stem, Some(window)) => {
+                format!("{} {}x{}/{}", layer.class.name(), window.kernel, window.kernel, window.stride)
             }
-            kind => kind.name().to_owned(),
+            (class, _) => class.name().to_owned(),
         };
-        // A head is a convolution and a fully connected layer.
-        let tensors = if layer.kind == Kind::Head { 2 } else { 1 };
-        let params = params.by_ref().take(tensors).sum();
-        let numbers = [params, cost.macs, cost.mac_bytes];
-        for (sum, number) in total.iter_mut().zip(numbers) {
-            *sum += number;
-        }
-        let [params, macs, mac_bytes] = numbers.map(grouped);
+        let [params, macs, mac_bytes] = numbers(cost);
         table.row([layer.name.clone(), kind, shape(cost.output), params, macs, mac_bytes]);
     }
     table.gap();
-    let [params, macs, mac_bytes] = total.map(grouped);
+    let [params, macs, mac_bytes] = numbers(&Cost::sum(&costs));
     table.row(["total".into(), String::new(), String::new(), params, macs, mac_bytes]);
     writeln!(out, "{}, images of {size}\n\n{table}", network.config())?;
     Ok(())
@@ -76,21 +67,6 @@ fn save(path: &Path, text: &str) -> io::Result<()> {
     file.commit()
 }
 
-/// Trained numbers of every layer that has weights, in the order in which they run.
-fn params(config: &Config) -> Result<Vec<usize>> {
-    let tensors = Synthetic::new(config)?;
-    let mut layers = Vec::new();
-    let mut sum = 0;
-    for name in tensors.names() {
-        let shape = tensors.shape(&name).unwrap_or_default();
-        let statistics = ["running_mean", "running_var", "moving_mean:0", "moving_variance:0"];
-        if !statistics.iter().any(|end| name.ends_with(end)) {
-            sum += shape.iter().product::<usize>();
-        }
-        // A layer's tensors end with its weights, the only one of several dimensions.
-        if shape.len() > 1 {
-            layers.push(std::mem::take(&mut sum));
-        }
-    }
-    Ok(layers)
+fn numbers(cost: &Cost) -> [String; 3] {
+    [cost.params, cost.macs, cost.mac_bytes].map(grouped)
 }

@@ -45,7 +45,7 @@ impl std::fmt::Display for Columns {
 }
 
 /// `1234567` as `1,234,567`.
-pub(crate) fn grouped(number: usize) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

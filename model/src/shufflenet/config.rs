@@ -1,7 +1,7 @@
 //! What a ShuffleNetV2 is, before any weight: Table 5 of the paper (arXiv 1807.11164) and its variations.
 
+use super::wiring::Wiring;
 use crate::Error;
-use crate::wiring::Wiring;
 
 /// Shape of a network.
 ///
@@ -23,7 +23,7 @@ pub struct Config {
     pub stage_channels: [usize; 5],
     /// Channels inside a branch over channels of a branch; 1 in every published network.
     pub bottleneck_ratio: f64,
-    /// Outputs of the last layer.
+    /// Outputs of the last layer; 0: the network has no such layer, and its outputs are the averages of conv5.
     pub classes: usize,
 }
 
@@ -55,6 +55,11 @@ impl Config {
             bottleneck_ratio: 1.0,
             classes: 1000,
         })
+    }
+
+    /// How many numbers the network makes of an image.
+    pub fn outputs(&self) -> usize {
+        if self.classes == 0 { self.stage_channels[4] } else { self.classes }
     }
 
     /// The name of the published width that this network has, if it has one.
@@ -98,4 +103,19 @@ pub(crate) struct Branches {
     pub(crate) mid: usize,
     /// The main branch's last 1x1.
     pub(crate) main: usize,
+}
+
+impl std::fmt::Display for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match WIDTHS.iter().find(|(name, _)| self.width() == Some(*name)) {
+            Some((name, _)) => {
+                write!(f, "ShuffleNetV2 {name}x ({} wiring, {} classes)", self.wiring, self.classes)
+            }
+            None => write!(
+                f,
+                "ShuffleNetV2 with channels {:?} and repeats {:?} ({} wiring, {} classes)",
+                self.stage_channels, self.stage_repeats, self.wiring, self.classes
+            ),
+        }
+    }
 }

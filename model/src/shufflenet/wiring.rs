@@ -1,7 +1,8 @@
 //! The three published wirings: where they join and split channels, and what they call their tensors.
 
 use crate::Error;
-use kernels::{ChannelOrder, Padding};
+use crate::graph::{Graph, Op, Value};
+use kernels::Padding;
 use std::fmt;
 use std::str::FromStr;
 
@@ -31,25 +32,32 @@ impl Wiring {
     }
 
     /// Channel split at the head of a stride-1 unit (Figure 3c): what passes by, and what the main branch reads.
-    pub(crate) fn split(self, x: &ChannelOrder) -> Result<(ChannelOrder, ChannelOrder), kernels::Error> {
-        let half = x.channels() / 2;
-        match self {
+    pub(crate) fn split(self, graph: &mut Graph, unit: &str, x: Value) -> Result<(Value, Value), Error> {
+        let half = graph.node(x).channels / 2;
+        let x = match self {
             // Even channels pass by, odd channels are read: the shuffle of the unit before.
-            Self::Megvii => x.shuffle(half)?.split(half),
-            Self::Torchvision | Self::Keras => x.split(half),
-        }
+            Self::Megvii => graph.named(&format!("{unit}.shuffle"), Op::Shuffle(half), &[x])?,
+            Self::Torchvision | Self::Keras => x,
+        };
+        graph.split(x, half)
     }
 
     /// Concatenation and shuffle at the end of a unit (Figure 3c, d).
     pub(crate) fn join(
         self,
-        passed: &ChannelOrder,
-        main: &ChannelOrder,
-    ) -> Result<ChannelOrder, kernels::Error> {
+        graph: &mut Graph,
+        unit: &str,
+        passed: Value,
+        main: Value,
+    ) -> Result<Value, Error> {
+        let parts = match self {
+            Self::Torchvision | Self::Megvii => [passed, main],
+            Self::Keras => [main, passed],
+        };
+        let x = graph.named(&format!("{unit}.concat"), Op::Concat, &parts)?;
         match self {
-            Self::Torchvision => ChannelOrder::concat(&[passed, main]).shuffle(2),
-            Self::Megvii => Ok(ChannelOrder::concat(&[passed, main])),
-            Self::Keras => ChannelOrder::concat(&[main, passed]).shuffle(2),
+            Self::Torchvision | Self::Keras => graph.named(&format!("{unit}.shuffle"), Op::Shuffle(2), &[x]),
+            Self::Megvii => Ok(x),
         }
     }
 
@@ -166,6 +174,32 @@ pub(crate) enum Site {
     },
     Conv5,
     Fc,
+}
+
+impl Site {
+    /// Whether a depthwise convolution stands there.
+    pub(crate) fn is_depthwise(self) -> bool {
+        matches!(self, Self::Unit { part: Part::ProjDepthwise | Part::MainDepthwise, .. })
+    }
+
+    /// What errors and profiles call it.
+    pub(crate) fn label(self) -> String {
+        match self {
+            Self::Conv1 => "conv1".into(),
+            Self::Unit { stage, unit, part, .. } => {
+                let part = match part {
+                    Part::ProjDepthwise => "proj.dw",
+                    Part::ProjPointwise => "proj.pw",
+                    Part::MainExpand => "main.pw1",
+                    Part::MainDepthwise => "main.dw",
+                    Part::MainPointwise => "main.pw2",
+                };
+                format!("stage{}.{unit}.{part}", stage + 2)
+            }
+            Self::Conv5 => "conv5".into(),
+            Self::Fc => "fc".into(),
+        }
+    }
 }
 
 /// A convolution of a unit (Figure 3c, d).
