@@ -356,9 +356,14 @@ impl<'m, 'a> Importer<'m, 'a> {
 
     fn emit_data(&mut self, op: Op, inputs: &[Value<'a>], shape: Vec<Num>) -> Imported<Value<'a>> {
         let int = !inputs.is_empty() && inputs.iter().all(|value| self.is_int(value));
-        if int && !matches!(op, Op::Binary(Binary::Add | Binary::Sub | Binary::Mul) | Op::Affine(_))
-            && matches!(op, Op::Binary(_) | Op::WithArray { .. } | Op::Unary(_))
-        {
+        let rounds = match &op {
+            Op::Binary(binary) | Op::WithArray { binary, .. } => {
+                !matches!(binary, Binary::Add | Binary::Sub | Binary::Mul)
+            }
+            Op::Unary(_) => true,
+            _ => false,
+        };
+        if int && rounds {
             return instead("it divides or rounds computed integers", "float32 is computed");
         }
         let mut nodes = Vec::with_capacity(inputs.len());

@@ -461,7 +461,12 @@ impl<'n, 'a> Lowering<'n, 'a> {
         let activation = match unary {
             Unary::Clip { low: 0.0, high: f32::INFINITY } => Activation::Relu,
             Unary::Clip { low: 0.0, high: 6.0 } => Activation::Relu6,
-            other => return Err(format!("the function {other:?}").into()),
+            other => {
+                return why(
+                    format!("the function {other:?} inside a network"),
+                    "Relu, Clip, LeakyRelu, HardSwish, HardSigmoid, Sigmoid, SiLU and Gelu run there",
+                );
+            }
         };
         let value = self.push(name, graph::Op::Activate(activation), &[view.value], None)?;
         Ok(view.with(value))

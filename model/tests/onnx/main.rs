@@ -3,6 +3,7 @@
 
 mod files;
 mod hostile;
+mod networks;
 mod refusals;
 mod shapes;
 mod spellings;
@@ -15,16 +16,11 @@ use kernels::{Isa, Serial, Shape};
 use model::graph::{Passes, twin};
 use model::npy::Array;
 use model::onnx::{Model, Network, OnnxError};
-use writer::Net;
+use writer::{Net, weights};
 
 /// Numbers from -2 to 2, none equal to its neighbours.
 fn numbers(len: usize) -> Vec<f32> {
     (0..len).map(|i| (i * 7919 % 4001) as f32 / 1000.0 - 2.0).collect()
-}
-
-/// Numbers from -0.5 to 0.5, others for each `seed`.
-fn weights(seed: usize, len: usize) -> Vec<f32> {
-    (0..len).map(|i| ((i + 31 * seed) * 6_007 % 1009) as f32 / 1009.0 - 0.5).collect()
 }
 
 fn array(shape: &[usize]) -> Array {

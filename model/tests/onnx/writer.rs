@@ -1,5 +1,10 @@
 //! Writes small `.onnx` files: Protocol Buffers by hand, as exporters lay them out.
 
+/// Numbers from -0.5 to 0.5, others for each `seed`.
+pub(crate) fn weights(seed: usize, len: usize) -> Vec<f32> {
+    (0..len).map(|i| ((i + 31 * seed) * 6_007 % 1009) as f32 / 1009.0 - 0.5).collect()
+}
+
 /// A message being written.
 #[derive(Clone, Default)]
 pub(crate) struct Message(pub(crate) Vec<u8>);
@@ -205,11 +210,11 @@ impl Net {
         self
     }
 
-    /// A 1x1 convolution of `x` to `y` with the numbers of [`crate::weights`], so that there is something to fold into.
+    /// A 1x1 convolution of `x` to `y` with the numbers of [`weights`], so that there is something to fold into.
     pub(crate) fn pointwise(self, x: &str, y: &str, (ic, oc): (usize, usize)) -> Self {
         let name = format!("{y}.weight");
         let call = format!("Conv {x} {name}");
-        self.floats(&name, &[oc, ic, 1, 1], &crate::weights(oc, oc * ic)).node(&call, y, &[])
+        self.floats(&name, &[oc, ic, 1, 1], &weights(oc, oc * ic)).node(&call, y, &[])
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
