@@ -1,9 +1,7 @@
 //! Operations on dense tensors, as plain loops: for constants, for arithmetic on sizes, and for what stands behind the
 //! last map of a network, where detectors rearrange and decode some thousand numbers.
 
-use super::net::{
-    Affine, Binary, Coordinates, Nearest, Op, Order, Reduce, Resize, ResizeMode,
-};
+use super::net::{Affine, Binary, Coordinates, Nearest, Op, Order, Reduce, Resize, ResizeMode};
 use super::sizes::Num;
 use super::tensor::Array;
 
@@ -101,7 +99,8 @@ pub(crate) fn rearrange<T: Copy>(
     let count: usize = shape.iter().product();
     let mut items = Vec::with_capacity(count);
     // Reads `x` from `first` on, by so many elements along each axis of the result.
-    let mut read = |first: usize, by: &[usize]| walk(shape, [by], |[at]| items.push(x.items[first.wrapping_add(at)]));
+    let mut read =
+        |first: usize, by: &[usize]| walk(shape, [by], |[at]| items.push(x.items[first.wrapping_add(at)]));
     match op {
         Op::Reshape => {
             return (x.items.len() == count).then(|| Array::new(shape.to_vec(), x.items.clone()));
@@ -116,14 +115,16 @@ pub(crate) fn rearrange<T: Copy>(
             let (stride, len) = (by[axis], *x.shape.get(axis)?);
             if shape[axis] > 0 {
                 // Both ends lie on the axis, and so does all between them.
-                let last = i64::try_from(shape[axis] - 1).ok()?.checked_mul(step)?.checked_add(start as i64)?;
+                let last =
+                    i64::try_from(shape[axis] - 1).ok()?.checked_mul(step)?.checked_add(start as i64)?;
                 (start < len && usize::try_from(last).is_ok_and(|last| last < len)).then_some(())?;
             }
             by[axis] = stride.wrapping_mul(step as usize);
             read(start * stride, &by);
         }
         Op::Gather { axis, indices } => {
-            let (outer, inner) = (x.shape[..*axis].iter().product::<usize>(), x.shape[axis + 1..].iter().product::<usize>());
+            let (outer, inner) =
+                (x.shape[..*axis].iter().product::<usize>(), x.shape[axis + 1..].iter().product::<usize>());
             let len = x.shape[*axis];
             indices.iter().all(|&index| index < len).then_some(())?;
             for block in 0..outer {
@@ -251,9 +252,8 @@ fn reduced(x: &Array<f32>, reduce: Reduce, axes: &[usize], shape: &[usize]) -> O
         Reduce::L2 => result.sqrt(),
         _ => result,
     };
-    (results.len() == shape.iter().product::<usize>()).then(|| {
-        Array::new(shape.to_vec(), results.into_iter().map(|result| last(result) as f32).collect())
-    })
+    (results.len() == shape.iter().product::<usize>())
+        .then(|| Array::new(shape.to_vec(), results.into_iter().map(|result| last(result) as f32).collect()))
 }
 
 /// Each line along an axis replaced by what `f` makes of it.
@@ -275,7 +275,8 @@ fn softmax(x: &Array<f32>, axis: usize, log: bool) -> Option<Array<f32>> {
     lines(x, axis, |line| {
         let largest = line.iter().fold(f64::NEG_INFINITY, |a, &b| Binary::Max.of(a, b));
         let sum: f64 = line.iter().map(|x| (x - largest).exp()).sum();
-        line.iter_mut().for_each(|x| *x = if log { *x - largest - sum.ln() } else { (*x - largest).exp() / sum });
+        line.iter_mut()
+            .for_each(|x| *x = if log { *x - largest - sum.ln() } else { (*x - largest).exp() / sum });
     })
 }
 
@@ -317,8 +318,20 @@ fn coordinate(coordinates: Coordinates, at: usize, from: usize, to: usize, scale
     let at = at as f64;
     match coordinates {
         Coordinates::HalfPixel => (at + 0.5) / scale - 0.5,
-        Coordinates::PytorchHalfPixel => if to > 1 { (at + 0.5) / scale - 0.5 } else { 0.0 },
-        Coordinates::AlignCorners => if to > 1 { at * (from - 1) as f64 / (to - 1) as f64 } else { 0.0 },
+        Coordinates::PytorchHalfPixel => {
+            if to > 1 {
+                (at + 0.5) / scale - 0.5
+            } else {
+                0.0
+            }
+        }
+        Coordinates::AlignCorners => {
+            if to > 1 {
+                at * (from - 1) as f64 / (to - 1) as f64
+            } else {
+                0.0
+            }
+        }
         Coordinates::Asymmetric => at / scale,
         Coordinates::TfHalfPixelForNn => (at + 0.5) / scale,
     }
@@ -329,7 +342,8 @@ fn resized(x: &Array<f32>, resize: &Resize, shape: &[usize]) -> Option<Array<f32
     // The two pixels that each pixel lies between, and the share of the second.
     let taps = |from: usize, to: usize, side: usize| -> Vec<(usize, usize, f64)> {
         let of = |at| {
-            let exact = coordinate(resize.coordinates, at, from, to, resize.scales.map(|scales| scales[side]));
+            let exact =
+                coordinate(resize.coordinates, at, from, to, resize.scales.map(|scales| scales[side]));
             let last = (from - 1) as f64;
             match resize.mode {
                 ResizeMode::Nearest(nearest) => {

@@ -53,14 +53,15 @@ impl Grid {
     }
 }
 
-/// The grid that a node makes, if it is one. Nodes read earlier ones, so this ends; how deep it looks is bounded all the
-/// same, since nothing here should recurse as far as a file says.
+/// The grid that a node makes, if it is one. How deep this looks is bounded, and at how many nodes: a file can make a
+/// few of them say a lot.
 pub(super) fn of(net: &mut Net<'_>, node: usize) -> Option<Grid> {
-    look(net, node, 32)
+    look(net, node, 32, &mut 256)
 }
 
-fn look(net: &mut Net<'_>, node: usize, depth: usize) -> Option<Grid> {
+fn look(net: &mut Net<'_>, node: usize, depth: usize, nodes: &mut usize) -> Option<Grid> {
     let depth = depth.checked_sub(1)?;
+    *nodes = nodes.checked_sub(1)?;
     let (op, inputs, shape) = {
         let node = &net.nodes[node];
         (node.op.clone(), node.inputs.clone(), node.shape.clone())
@@ -74,19 +75,19 @@ fn look(net: &mut Net<'_>, node: usize, depth: usize) -> Option<Grid> {
         }
         Op::Affine(affine) => {
             let (scale, shift) = affine.as_uniform()?;
-            let inner = look(net, inputs[0], depth)?;
+            let inner = look(net, inputs[0], depth, nodes)?;
             let (scale, shift) = (net.sizes.known(scale), net.sizes.known(shift));
             let scaled = inner.times(scale, &mut net.sizes);
             Some(Grid { start: net.sizes.of(Arith::Add, scaled.start, shift), ..scaled })
         }
         Op::WithArray { binary: Binary::Add, array, .. } => {
-            let inner = look(net, inputs[0], depth)?;
+            let inner = look(net, inputs[0], depth, nodes)?;
             let items = array.items.iter().map(|&item| net.sizes.known(item.into())).collect();
             let other = progression(&mut net.sizes, &Array::new(array.shape.clone(), items))?;
             Some(inner.plus(&other, &mut net.sizes))
         }
         Op::Binary(binary) => {
-            let (a, b) = (look(net, inputs[0], depth)?, look(net, inputs[1], depth)?);
+            let (a, b) = (look(net, inputs[0], depth, nodes)?, look(net, inputs[1], depth, nodes)?);
             let number = |grid: &Grid| grid.shape.is_empty().then_some(grid.start);
             match (binary, number(&a), number(&b)) {
                 (Binary::Add, ..) => Some(a.plus(&b, &mut net.sizes)),
@@ -97,9 +98,10 @@ fn look(net: &mut Net<'_>, node: usize, depth: usize) -> Option<Grid> {
         }
         Op::Reshape => {
             // Axes of one element come and go.
-            let inner = look(net, inputs[0], depth)?;
+            let inner = look(net, inputs[0], depth, nodes)?;
             let one = net.sizes.int(1);
-            let mut rest = inner.shape.iter().zip(&inner.steps).filter(|(len, _)| !net.sizes.same(**len, one));
+            let mut rest =
+                inner.shape.iter().zip(&inner.steps).filter(|(len, _)| !net.sizes.same(**len, one));
             let mut steps = Vec::new();
             for &len in &shape {
                 if net.sizes.same(len, one) {
@@ -113,7 +115,7 @@ fn look(net: &mut Net<'_>, node: usize, depth: usize) -> Option<Grid> {
             Some(Grid { shape, start: inner.start, steps })
         }
         Op::Expand => {
-            let inner = look(net, inputs[0], depth)?;
+            let inner = look(net, inputs[0], depth, nodes)?;
             let inner = inner.of_rank(&mut net.sizes, shape.len());
             Some(Grid { shape, ..inner })
         }

@@ -8,7 +8,7 @@ use super::array;
 use super::net::{Affine, Binary, Net, Node, Op};
 use super::proto::{self, Dimension};
 use super::sizes::{Arith, Extent, Num, Sizes};
-use super::tensor::{Array, Constant, Folder, data_type};
+use super::tensor::{Array, Constant, Folder, data_type, elements};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -70,6 +70,12 @@ pub(crate) const OPSETS: std::ops::RangeInclusive<i64> = 7..=26;
 /// Constants of at most this many elements take part in arithmetic on sizes.
 const MAX_SMALL: usize = 1 << 14;
 
+/// Inputs that are no initializers.
+const MAX_INPUTS: usize = 64;
+
+/// Refusals after which nobody looks further.
+pub(super) const MAX_REFUSALS: usize = 1000;
+
 /// Elements that all constants made while importing may have together.
 const MAX_MADE: usize = 1 << 26;
 
@@ -122,8 +128,7 @@ impl<'m, 'a> Importer<'m, 'a> {
                  torch.onnx.export(.., opset_version=18)"
             ));
         }
-        let net =
-            Net { nodes: Vec::new(), outputs: Vec::new(), constants: Vec::new(), sizes: Sizes::new() };
+        let net = Net { nodes: Vec::new(), outputs: Vec::new(), constants: Vec::new(), sizes: Sizes::new() };
         let mut importer = Self {
             net,
             folder,
@@ -150,6 +155,9 @@ impl<'m, 'a> Importer<'m, 'a> {
         for (index, node) in model.graph.nodes.iter().enumerate() {
             importer.current = index;
             importer.node(model, node)?;
+            if importer.refusals.len() == MAX_REFUSALS {
+                return Ok((importer, inputs));
+            }
         }
         importer.outputs(&model.graph)?;
         Ok((importer, inputs))
@@ -163,6 +171,9 @@ impl<'m, 'a> Importer<'m, 'a> {
                 continue;
             }
             let name = super::quoted(info.name);
+            if inputs.len() == MAX_INPUTS {
+                return Err(format!("more than {MAX_INPUTS} inputs"));
+            }
             if !matches!(info.elem_type, 1 | 2 | 10 | 11) {
                 let found = data_type(info.elem_type);
                 return Err(format!("input {name}: expected float32, found {found}"));
@@ -184,6 +195,9 @@ impl<'m, 'a> Importer<'m, 'a> {
     fn input_shape(&mut self, dims: &[Dimension<'a>]) -> Result<Vec<Num>, String> {
         let small = |dim: Option<&Dimension<'_>>| matches!(dim, Some(Dimension::Value(1..=4)));
         let channels_last = dims.len() == 4 && small(dims.get(3)) && !small(dims.get(1));
+        if dims.len() > super::tensor::MAX_RANK {
+            return Err(format!("{} dimensions", dims.len()));
+        }
         let places = if channels_last {
             [Extent::Batch, Extent::Height, Extent::Width, Extent::Other]
         } else {
@@ -191,7 +205,13 @@ impl<'m, 'a> Importer<'m, 'a> {
         };
         let mut shape = Vec::new();
         for (i, dim) in dims.iter().enumerate() {
-            let extent = if dims.len() == 4 { places[i] } else if i == 0 { Extent::Batch } else { Extent::Other };
+            let extent = if dims.len() == 4 {
+                places[i]
+            } else if i == 0 {
+                Extent::Batch
+            } else {
+                Extent::Other
+            };
             shape.push(match *dim {
                 Dimension::Value(n @ 1..=0xFFFF_FFFF) => self.net.sizes.int(n),
                 // Older exporters write 0 or -1 for an open extent.
@@ -219,7 +239,8 @@ impl<'m, 'a> Importer<'m, 'a> {
                 Some(Value::Unknown) => continue,
                 Some(Value::Numbers(numbers)) => self.numbers_as_data(&numbers),
                 Some(Value::Constant(constant)) => {
-                    let array = constant.floats(self.folder).map_err(|why| format!("output {name}: {why}"))?;
+                    let array =
+                        constant.floats(self.folder).map_err(|why| format!("output {name}: {why}"))?;
                     self.constant_as_data(array)
                 }
             };
@@ -256,7 +277,7 @@ impl<'m, 'a> Importer<'m, 'a> {
         let values = match result {
             Ok(values) => values,
             Err(reason) => {
-                self.refusals.push(Refusal::of(node, self.opset, reason));
+                self.refusals.push(Refusal::of(node, Some(self.current), self.opset, reason));
                 self.net.nodes.truncate(nodes);
                 vec![self.stand_in(&call)]
             }
@@ -299,12 +320,7 @@ impl<'m, 'a> Importer<'m, 'a> {
     }
 
     /// Applies an operation: to the net if it reads computed values, else at once.
-    pub(super) fn emit(
-        &mut self,
-        op: Op,
-        inputs: Vec<Value<'a>>,
-        shape: Vec<Num>,
-    ) -> Imported<Value<'a>> {
+    pub(super) fn emit(&mut self, op: Op, inputs: Vec<Value<'a>>, shape: Vec<Num>) -> Imported<Value<'a>> {
         if inputs.iter().any(|value| matches!(value, Value::Data(_))) {
             return self.emit_data(op, &inputs, shape);
         }
@@ -324,7 +340,7 @@ impl<'m, 'a> Importer<'m, 'a> {
             // As many numbers as there are pixels: made when the size is known.
             return self.emit_data(op, &inputs, shape);
         };
-        if lengths.iter().product::<usize>() > MAX_SMALL {
+        if elements(&lengths).is_none_or(|count| count > MAX_SMALL) {
             return Err("more numbers than arithmetic on sizes needs".into());
         }
         let arrays: Vec<&Array<Num>> = numbers.iter().map(|n| &*n.array).collect();
@@ -392,36 +408,41 @@ impl<'m, 'a> Importer<'m, 'a> {
         self.integers.insert(node);
     }
 
+    /// Counts elements that are read or made while importing: a file can name one constant again and again.
+    pub(super) fn make(&mut self, count: Option<usize>) -> Imported<()> {
+        self.made = self.made.saturating_add(count.unwrap_or(usize::MAX));
+        if self.made > MAX_MADE {
+            return Err(format!("constants of more than {MAX_MADE} elements would be made").into());
+        }
+        Ok(())
+    }
+
     /// Applies an operation to constants.
     fn fold(&mut self, op: &Op, inputs: &[Value<'a>], shape: &[Num]) -> Imported<Value<'a>> {
         let mut arrays = Vec::with_capacity(inputs.len());
         for value in inputs {
             arrays.push(self.floats(value)?);
         }
+        let lengths: Option<Vec<usize>> = shape.iter().map(|&num| self.net.sizes.count(num)).collect();
+        let Some(lengths) = lengths else {
+            return Err("a constant whose shape depends on the size of the images".into());
+        };
+        self.make(elements(&lengths))?;
         let sizes = &self.net.sizes;
-        let mut count = 1usize;
-        let mut lengths = Vec::with_capacity(shape.len());
-        for &num in shape {
-            let Some(len) = sizes.count(num) else {
-                return Err("a constant whose shape depends on the size of the images".into());
-            };
-            count = count.saturating_mul(len);
-            lengths.push(len);
-        }
-        self.made = self.made.saturating_add(count);
-        if self.made > MAX_MADE {
-            return Err(format!("constants of more than {MAX_MADE} elements would be made").into());
-        }
         let values = |num: Num| sizes.value(num).unwrap_or(f64::NAN);
         let arrays: Vec<&Array<f32>> = arrays.iter().collect();
-        let array = array::eval(op, &lengths, &arrays, &values).ok_or("constants cannot be computed by it")?;
+        let array =
+            array::eval(op, &lengths, &arrays, &values).ok_or("constants cannot be computed by it")?;
         Ok(Value::Constant(Arc::new(Constant::made(array))))
     }
 
     /// The numbers of a constant or of arithmetic on sizes.
-    pub(super) fn floats(&self, value: &Value<'a>) -> Imported<Array<f32>> {
+    pub(super) fn floats(&mut self, value: &Value<'a>) -> Imported<Array<f32>> {
         match value {
-            Value::Constant(constant) => Ok(constant.floats(self.folder)?),
+            Value::Constant(constant) => {
+                self.make(Some(constant.count()))?;
+                Ok(constant.floats(self.folder)?)
+            }
             Value::Numbers(numbers) => {
                 let mut items = Vec::with_capacity(numbers.array.items.len());
                 for &num in &numbers.array.items {

@@ -2,6 +2,7 @@
 //! stands behind the last map, is left to [`tail`](super::tail).
 
 use super::array;
+use super::import::MAX_REFUSALS;
 use super::net::{
     self, Affine, Binary, Coordinates, Nearest, Net, Op, Padding, Pool, PoolKind, Reduce, ResizeMode, Unary,
     Weights,
@@ -142,7 +143,12 @@ impl<'n, 'a> Lowering<'n, 'a> {
             parameters: Vec::new(),
             folder,
         };
+        let mut refused = 0;
         for node in 0..count {
+            if refused == MAX_REFUSALS {
+                lowering.lowered.push(Lowered::Unseen);
+                continue;
+            }
             let input = matches!(lowering.net.nodes[node].op, Op::Input);
             if !live[node] && !input {
                 lowering.lowered.push(Lowered::Dead);
@@ -158,8 +164,13 @@ impl<'n, 'a> Lowering<'n, 'a> {
             let called = name(&lowering.net.nodes[node]);
             let lowered = match lowering.node(node, &called) {
                 Ok(view) => Lowered::View(view),
-                Err(why) if !before[node] && array::computes(&lowering.net.nodes[node].op) => Lowered::Tail(why),
-                Err(why) => Lowered::Refused(why, lowering.stand_in(node)),
+                Err(why) if !before[node] && array::computes(&lowering.net.nodes[node].op) => {
+                    Lowered::Tail(why)
+                }
+                Err(why) => {
+                    refused += 1;
+                    Lowered::Refused(why, lowering.stand_in(node))
+                }
             };
             lowering.lowered.push(lowered);
         }
@@ -171,13 +182,20 @@ impl<'n, 'a> Lowering<'n, 'a> {
         let net::Node { op, inputs, shape, .. } = &self.net.nodes[node];
         let same = |&input: &usize| {
             let from = &self.net.nodes[input].shape;
-            let same = from.len() == shape.len() && from.iter().zip(shape).all(|(&a, &b)| self.net.sizes.same(a, b));
+            let same =
+                from.len() == shape.len() && from.iter().zip(shape).all(|(&a, &b)| self.net.sizes.same(a, b));
             self.view(input).ok().filter(|_| same)
         };
         let keeps = matches!(
             op,
-            Op::Unary(_) | Op::Affine(_) | Op::PRelu { .. } | Op::LayerNorm { .. } | Op::Binary(_) | Op::WithArray { .. }
-                | Op::Softmax { .. } | Op::Refused
+            Op::Unary(_)
+                | Op::Affine(_)
+                | Op::PRelu { .. }
+                | Op::LayerNorm { .. }
+                | Op::Binary(_)
+                | Op::WithArray { .. }
+                | Op::Softmax { .. }
+                | Op::Refused
         );
         if let (true, Some(view)) = (keeps, inputs.iter().find_map(same)) {
             return Some(view);
@@ -205,7 +223,9 @@ impl<'n, 'a> Lowering<'n, 'a> {
         let view = self.view(input)?;
         if !view.is_map() {
             let shape = self.net.sizes.show_all(&self.net.nodes[input].shape);
-            return Err(format!("expected [batch, channels, height, width], found {shape} of other axes").into());
+            return Err(
+                format!("expected [batch, channels, height, width], found {shape} of other axes").into()
+            );
         }
         self.in_order(&view)
     }
@@ -291,7 +311,8 @@ impl<'n, 'a> Lowering<'n, 'a> {
                 let view = self.view(inputs[0])?;
                 let reshaped = view.reshaped(&mut self.net.sizes, &node.shape);
                 reshaped.ok_or_else(|| {
-                    let [from, to] = [&self.net.nodes[inputs[0]].shape, &node.shape].map(|s| self.net.sizes.show_all(s));
+                    let [from, to] =
+                        [&self.net.nodes[inputs[0]].shape, &node.shape].map(|s| self.net.sizes.show_all(s));
                     format!("{from} becomes {to} across rows or columns").into()
                 })
             }
@@ -343,7 +364,9 @@ impl<'n, 'a> Lowering<'n, 'a> {
             );
         }
         let padding = match window.padding {
-            Padding::Sides([top, left, bottom, right]) => kernels::Padding::Sides { top, bottom, left, right },
+            Padding::Sides([top, left, bottom, right]) => {
+                kernels::Padding::Sides { top, bottom, left, right }
+            }
             Padding::SameUpper => kernels::Padding::Same,
             Padding::SameLower => {
                 let sides = [0, 1].map(|side| {
@@ -414,7 +437,10 @@ impl<'n, 'a> Lowering<'n, 'a> {
             return why(format!("a map of {h}x{w} pixels is flattened"), "a square map, or a global average");
         }
         let inner: Vec<Piece> = view.axes[1].clone();
-        let channel_view = View { axes: vec![inner.iter().copied().filter(|p| matches!(p, Piece::Channel { .. })).collect()], ..view.clone() };
+        let channel_view = View {
+            axes: vec![inner.iter().copied().filter(|p| matches!(p, Piece::Channel { .. })).collect()],
+            ..view.clone()
+        };
         let ordered = self.in_order(&channel_view)?;
         // Where each weight of [channels, rows, columns] lies in the file's order.
         let c = ordered.channels;
@@ -426,7 +452,9 @@ impl<'n, 'a> Lowering<'n, 'a> {
                 Piece::Row => (1, h),
                 Piece::Column => (2, w),
                 // Channels cut in two by rows or columns are beyond this.
-                Piece::Channel { .. } if strides[0] != 0 => return Err("channels on both sides of the pixels".into()),
+                Piece::Channel { .. } if strides[0] != 0 => {
+                    return Err("channels on both sides of the pixels".into());
+                }
                 Piece::Channel { len, .. } => (0, *len),
                 Piece::Batch => (0, 1),
             };
@@ -447,7 +475,8 @@ impl<'n, 'a> Lowering<'n, 'a> {
     fn affine(&mut self, input: usize, affine: &Affine, name: &str) -> Result<View, Why> {
         let view = self.view(input)?;
         let len = affine.scale.len().max(affine.shift.len());
-        let along = if len == 1 { Some(vec![0; view.channels]) } else { view.along(&self.net.sizes, affine.axis) };
+        let along =
+            if len == 1 { Some(vec![0; view.channels]) } else { view.along(&self.net.sizes, affine.axis) };
         let Some(along) = along else { return Err("constants along rows or columns".into()) };
         let (scale, shift) = affine.spread(len);
         let pick = |list: &[f64]| along.iter().map(|&at| list[at] as f32).collect::<Arc<[f32]>>();
@@ -496,7 +525,8 @@ impl<'n, 'a> Lowering<'n, 'a> {
     fn pool(&mut self, input: usize, pool: &Pool, shape: &[Num], name: &str) -> Result<View, Why> {
         let view = self.map(input)?;
         let mut window = pool.window;
-        let whole = (0..2).all(|side| self.net.sizes.count(view.extents[1 + side]) == Some(window.kernel[side]));
+        let whole =
+            (0..2).all(|side| self.net.sizes.count(view.extents[1 + side]) == Some(window.kernel[side]));
         let unpadded = window.padding == Padding::Sides([0; 4]);
         let extents = [shape[0], shape[2], shape[3]];
         if whole && unpadded && matches!(pool.kind, PoolKind::Average { .. }) {
@@ -511,7 +541,10 @@ impl<'n, 'a> Lowering<'n, 'a> {
             let [sh, sw] = window.stride;
             let over = [sides[2] + sh - 1, sides[3] + sw - 1];
             if over[0] >= window.kernel[0] || over[1] >= window.kernel[1] || count && !unpadded {
-                return why("ceil_mode with this window", "ceil_mode of 0, or windows larger than their stride");
+                return why(
+                    "ceil_mode with this window",
+                    "ceil_mode of 0, or windows larger than their stride",
+                );
             }
             (sides[2], sides[3]) = (over[0], over[1]);
             // Without padding of its own, PyTorch divides by the pixels that there are.
@@ -526,7 +559,14 @@ impl<'n, 'a> Lowering<'n, 'a> {
         Ok(View::map(&self.net.sizes, value, view.channels, extents))
     }
 
-    fn reduce(&mut self, input: usize, reduce: Reduce, axes: &[usize], keep: bool, name: &str) -> Result<View, Why> {
+    fn reduce(
+        &mut self,
+        input: usize,
+        reduce: Reduce,
+        axes: &[usize],
+        keep: bool,
+        name: &str,
+    ) -> Result<View, Why> {
         let view = self.view(input)?;
         let reduced: Vec<Piece> = axes.iter().flat_map(|&axis| view.axes[axis].clone()).collect();
         let mut axes_left: Vec<Vec<Piece>> = Vec::new();
@@ -537,7 +577,8 @@ impl<'n, 'a> Lowering<'n, 'a> {
                 (true, false) => {}
             }
         }
-        let all = view.axes.iter().flatten().filter(|piece| matches!(piece, Piece::Row | Piece::Column)).count();
+        let all =
+            view.axes.iter().flatten().filter(|piece| matches!(piece, Piece::Row | Piece::Column)).count();
         let pixels = reduced.iter().all(|piece| matches!(piece, Piece::Row | Piece::Column));
         if !pixels || reduced.len() != all {
             return Err(format!("{reduce:?} over other axes than rows and columns together").into());
@@ -583,7 +624,13 @@ impl<'n, 'a> Lowering<'n, 'a> {
     }
 
     /// Some indices along an axis that channels lie on.
-    fn part(&mut self, input: usize, axis: usize, index: &dyn Fn(usize) -> usize, count: usize) -> Result<View, Why> {
+    fn part(
+        &mut self,
+        input: usize,
+        axis: usize,
+        index: &dyn Fn(usize) -> usize,
+        count: usize,
+    ) -> Result<View, Why> {
         let view = self.view(input)?;
         if view.axes[axis].iter().any(|piece| !matches!(piece, Piece::Channel { .. })) {
             return why(
@@ -596,10 +643,13 @@ impl<'n, 'a> Lowering<'n, 'a> {
         let cut = std::mem::take(&mut outer.axes[axis]);
         outer.axes.insert(0, cut);
         let order = outer.order();
-        let len: usize = outer.axes[0].iter().map(|piece| match piece {
-            Piece::Channel { len, .. } => *len,
-            _ => 1,
-        }).product();
+        let len: usize = outer.axes[0]
+            .iter()
+            .map(|piece| match piece {
+                Piece::Channel { len, .. } => *len,
+                _ => 1,
+            })
+            .product();
         let each = order.len() / len;
         let mut chosen = Vec::with_capacity(count * each);
         for at in 0..count {
@@ -629,7 +679,10 @@ impl<'n, 'a> Lowering<'n, 'a> {
                 )
         );
         let [Some(rows), Some(columns)] = factors else {
-            return why("a map becomes other than a whole number of times as large", "Resize by whole numbers");
+            return why(
+                "a map becomes other than a whole number of times as large",
+                "Resize by whole numbers",
+            );
         };
         if !repeats || rows != columns || !rows.is_power_of_two() {
             return why(

@@ -368,7 +368,8 @@ impl Network {
                 continue;
             }
             for ((result, more), name) in results.iter_mut().zip(made).zip(&ends.outputs) {
-                let Some(stacked) = result.shape.first_mut().filter(|_| more.shape.first() == Some(&each)) else {
+                let Some(stacked) = result.shape.first_mut().filter(|_| more.shape.first() == Some(&each))
+                else {
                     let found = &more.shape;
                     return Err(OnnxError::Input(format!(
                         "output {} of shape {found:?} has no axis for more than {each} images: run them one by one",
@@ -470,7 +471,10 @@ struct Plan<'p, 'a> {
 /// Of the file's nodes that one operation stands for, the one that it is called after.
 fn main_of(model: &proto::Model<'_>, from: &[usize]) -> Option<usize> {
     let heavy = |&&file: &&usize| {
-        matches!(model.graph.nodes[file].op_type, "Conv" | "ConvTranspose" | "Gemm" | "MatMul" | "LayerNormalization")
+        matches!(
+            model.graph.nodes[file].op_type,
+            "Conv" | "ConvTranspose" | "Gemm" | "MatMul" | "LayerNormalization"
+        )
     };
     from.iter().find(heavy).or(from.last()).copied()
 }
@@ -497,8 +501,8 @@ fn planned<R>(
         if let (Lowered::Refused(why, _), false) = (lowered, matches!(node.op, Op::Refused)) {
             let reason = Reason { why: why.why.clone(), instead: why.instead };
             match main_of(&model, &node.from) {
-                Some(file) => refusals.push(Refusal::of(&nodes[file], opset, reason)),
-                None => refusals.push(Refusal::of(&proto::Node::default(), opset, reason)),
+                Some(file) => refusals.push(Refusal::of(&nodes[file], Some(file), opset, reason)),
+                None => refusals.push(Refusal::of(&proto::Node::default(), None, opset, reason)),
             }
         }
     }
@@ -586,14 +590,8 @@ impl Plan<'_, '_> {
         let inputs = self.inputs.iter().map(|input| port(input.name, &input.shape)).collect();
         let net = &self.lowering.net;
         let outputs = net.outputs.iter().map(|(name, node)| port(name, &net.nodes[*node].shape)).collect();
-        for refusal in &self.refusals {
-            for (node, file) in nodes.iter_mut().zip(files) {
-                let first = file.outputs.first().copied().unwrap_or("");
-                let name = if file.name.is_empty() { first } else { file.name };
-                if shortened(name) == refusal.node && node.operator == refusal.operator {
-                    node.fate = Fate::Refused;
-                }
-            }
+        for file in self.refusals.iter().filter_map(|refusal| refusal.index) {
+            nodes[file].fate = Fate::Refused;
         }
         let (producer, version) = self.model.producer;
         let opset = self.opset;
@@ -617,6 +615,7 @@ impl Plan<'_, '_> {
                 opset,
                 reason: one_line(&error.to_string()),
                 instead: None,
+                index: None,
             }),
         }
         report

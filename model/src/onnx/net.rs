@@ -146,7 +146,9 @@ pub(crate) struct Pool {
 pub(crate) enum PoolKind {
     Max,
     /// The mean, with padding counted as zeros or not at all.
-    Average { count_pad: bool },
+    Average {
+        count_pad: bool,
+    },
 }
 
 /// One factor and one term, for all elements or for each index of an axis.
@@ -162,18 +164,26 @@ pub(crate) struct Affine {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Unary {
     /// Infinite where there is no bound.
-    Clip { low: f32, high: f32 },
+    Clip {
+        low: f32,
+        high: f32,
+    },
     LeakyRelu(f32),
     Elu(f32),
     Sigmoid,
     /// `clip(alpha * x + beta, 0, 1)`
-    HardSigmoid { alpha: f32, beta: f32 },
+    HardSigmoid {
+        alpha: f32,
+        beta: f32,
+    },
     /// `x * clip(x / 6 + 1 / 2, 0, 1)`
     HardSwish,
     /// `x * sigmoid(x)`
     Silu,
     /// `x * (1 + erf(x / sqrt 2)) / 2`, or its approximation by `tanh`.
-    Gelu { tanh: bool },
+    Gelu {
+        tanh: bool,
+    },
     Tanh,
     Softplus,
     Erf,
@@ -262,17 +272,39 @@ impl Unary {
                 let x = if x < f64::from(low) { low.into() } else { x };
                 if x > f64::from(high) { high.into() } else { x }
             }
-            Self::LeakyRelu(slope) => if x < 0.0 { f64::from(slope) * x } else { x },
-            Self::Elu(alpha) => if x < 0.0 { f64::from(alpha) * x.exp_m1() } else { x },
+            Self::LeakyRelu(slope) => {
+                if x < 0.0 {
+                    f64::from(slope) * x
+                } else {
+                    x
+                }
+            }
+            Self::Elu(alpha) => {
+                if x < 0.0 {
+                    f64::from(alpha) * x.exp_m1()
+                } else {
+                    x
+                }
+            }
             Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Self::HardSigmoid { alpha, beta } => {
                 Self::Clip { low: 0.0, high: 1.0 }.of(f64::from(alpha) * x + f64::from(beta))
             }
             Self::HardSwish => x * Self::Clip { low: 0.0, high: 1.0 }.of(x / 6.0 + 0.5),
             // Not 0 times infinity.
-            Self::Silu => if x == f64::NEG_INFINITY { 0.0 } else { x / (1.0 + (-x).exp()) },
+            Self::Silu => {
+                if x == f64::NEG_INFINITY {
+                    0.0
+                } else {
+                    x / (1.0 + (-x).exp())
+                }
+            }
             Self::Gelu { tanh: false } => {
-                if x == f64::NEG_INFINITY { 0.0 } else { x * 0.5 * (1.0 + super::array::erf(x / std::f64::consts::SQRT_2)) }
+                if x == f64::NEG_INFINITY {
+                    0.0
+                } else {
+                    x * 0.5 * (1.0 + super::array::erf(x / std::f64::consts::SQRT_2))
+                }
             }
             Self::Gelu { tanh: true } => {
                 if x == f64::NEG_INFINITY {
@@ -305,8 +337,20 @@ impl Binary {
             Self::Sub => a - b,
             Self::Mul => a * b,
             Self::Div => a / b,
-            Self::Min => if a < b || a.is_nan() { a } else { b },
-            Self::Max => if a > b || a.is_nan() { a } else { b },
+            Self::Min => {
+                if a < b || a.is_nan() {
+                    a
+                } else {
+                    b
+                }
+            }
+            Self::Max => {
+                if a > b || a.is_nan() {
+                    a
+                } else {
+                    b
+                }
+            }
             Self::Pow => a.powf(b),
         }
     }
@@ -334,7 +378,8 @@ impl Affine {
 
     /// First this, then `next`, whose axis must be the same unless one of them has none.
     pub(crate) fn then(&self, next: &Self) -> Self {
-        let len = [&self.scale, &self.shift, &next.scale, &next.shift].iter().map(|l| l.len()).max().unwrap_or(1);
+        let len =
+            [&self.scale, &self.shift, &next.scale, &next.shift].iter().map(|l| l.len()).max().unwrap_or(1);
         let ((a, b), (c, d)) = (self.spread(len), next.spread(len));
         let axis = if self.as_uniform().is_some() { next.axis } else { self.axis };
         let scale = a.iter().zip(&c).map(|(a, c)| a * c).collect();

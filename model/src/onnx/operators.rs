@@ -2,8 +2,8 @@
 
 use super::import::{Call, Imported, Importer, Numbers, Reason, Value, instead};
 use super::net::{
-    Affine, Binary, Conv, Coordinates, Nearest, Op, Order, Padding, Pool, PoolKind, Reduce, Resize, ResizeMode,
-    Unary, Weights, Window,
+    Affine, Binary, Conv, Coordinates, Nearest, Op, Order, Padding, Pool, PoolKind, Reduce, Resize,
+    ResizeMode, Unary, Weights, Window,
 };
 use super::proto;
 use super::sizes::{Arith, Num, Sizes};
@@ -117,49 +117,107 @@ pub(super) fn unknown(model: &proto::Model<'_>, node: &proto::Node<'_>) -> Reaso
     if model.functions.contains(&(node.domain, node.op_type)) {
         return Reason {
             why: "a function of the file's own".into(),
-            instead: Some("write the file with functions inlined, as onnx.inliner.inline_local_functions does"),
+            instead: Some(
+                "write the file with functions inlined, as onnx.inliner.inline_local_functions does",
+            ),
         };
     }
     let instead = match (node.domain, node.op_type) {
-        (_, "QuantizeLinear" | "DequantizeLinear" | "QLinearConv" | "QLinearMatMul" | "ConvInteger" | "MatMulInteger"
-            | "DynamicQuantizeLinear" | "QGemm" | "QLinearAdd" | "QLinearConcat" | "QLinearMul"
-            | "QLinearGlobalAveragePool" | "QLinearSigmoid" | "QLinearLeakyRelu" | "QLinearAveragePool") => {
-            "export the network in float32; `shufflenet quantise` makes eight bits of it"
-        }
-        ("" | "ai.onnx", "NonMaxSuppression" | "TopK" | "ArgMax" | "ArgMin" | "NonZero" | "ScatterND" | "GatherND"
-            | "GatherElements" | "ScatterElements" | "OneHot") => {
-            "export the network without its post-processing, and do that on the outputs"
-        }
-        ("" | "ai.onnx", "InstanceNormalization" | "GroupNormalization" | "LRN" | "MeanVarianceNormalization"
-            | "RMSNormalization" | "LpNormalization") => {
-            "BatchNormalization, and LayerNormalization over channels, are supported"
-        }
+        (
+            _,
+            "QuantizeLinear"
+            | "DequantizeLinear"
+            | "QLinearConv"
+            | "QLinearMatMul"
+            | "ConvInteger"
+            | "MatMulInteger"
+            | "DynamicQuantizeLinear"
+            | "QGemm"
+            | "QLinearAdd"
+            | "QLinearConcat"
+            | "QLinearMul"
+            | "QLinearGlobalAveragePool"
+            | "QLinearSigmoid"
+            | "QLinearLeakyRelu"
+            | "QLinearAveragePool",
+        ) => "export the network in float32; `shufflenet quantise` makes eight bits of it",
+        (
+            "" | "ai.onnx",
+            "NonMaxSuppression" | "TopK" | "ArgMax" | "ArgMin" | "NonZero" | "ScatterND" | "GatherND"
+            | "GatherElements" | "ScatterElements" | "OneHot",
+        ) => "export the network without its post-processing, and do that on the outputs",
+        (
+            "" | "ai.onnx",
+            "InstanceNormalization"
+            | "GroupNormalization"
+            | "LRN"
+            | "MeanVarianceNormalization"
+            | "RMSNormalization"
+            | "LpNormalization",
+        ) => "BatchNormalization, and LayerNormalization over channels, are supported",
         ("" | "ai.onnx", "Mish" | "Softsign" | "Selu" | "Celu" | "ThresholdedRelu" | "Sin" | "Cos") => {
             "activations: Relu, Clip, LeakyRelu, PRelu, HardSwish, HardSigmoid, Sigmoid, SiLU, Gelu, Elu, Tanh"
         }
         ("" | "ai.onnx", "If" | "Loop" | "Scan") => {
             "export without control flow: torch.onnx.export(.., dynamo=True) or a model in eval mode decides it"
         }
-        ("" | "ai.onnx", "LSTM" | "GRU" | "RNN" | "Attention" | "Einsum") => "only convolutional networks are run",
-        ("" | "ai.onnx", "GridSample" | "RoiAlign" | "DeformConv") => "the part before it can be exported alone",
+        ("" | "ai.onnx", "LSTM" | "GRU" | "RNN" | "Attention" | "Einsum") => {
+            "only convolutional networks are run"
+        }
+        ("" | "ai.onnx", "GridSample" | "RoiAlign" | "DeformConv") => {
+            "the part before it can be exported alone"
+        }
         ("" | "ai.onnx", "LpPool" | "MaxUnpool") => "MaxPool and AveragePool are supported",
         ("com.microsoft", _) => {
             "a file that onnxruntime has optimised: use the one that the exporter wrote, or optimise for basic only"
         }
         _ => "",
     };
-    let what = if matches!(node.domain, "" | "ai.onnx") { "the operator is" } else { "operators of this domain are" };
+    let what = if matches!(node.domain, "" | "ai.onnx") {
+        "the operator is"
+    } else {
+        "operators of this domain are"
+    };
     Reason { why: format!("{what} not supported"), instead: (!instead.is_empty()).then_some(instead) }
 }
 
 /// Whether an operator, understood or not, makes a tensor of its first input's shape.
 pub(super) fn keeps_shape(node: &proto::Node<'_>) -> bool {
     let others = [
-        "Mish", "Softsign", "Selu", "Celu", "ThresholdedRelu", "InstanceNormalization", "GroupNormalization", "LRN",
-        "MeanVarianceNormalization", "RMSNormalization", "LpNormalization", "Sin", "Cos", "BatchNormalization",
-        "LayerNormalization", "Relu", "Clip", "LeakyRelu", "PRelu", "Elu", "HardSigmoid", "Swish", "Gelu", "Softmax",
-        "LogSoftmax", "Cast", "Dropout", "QuantizeLinear", "DequantizeLinear", "QLinearSigmoid", "QLinearLeakyRelu",
-        "BiasGelu", "FastGelu", "QuickGelu",
+        "Mish",
+        "Softsign",
+        "Selu",
+        "Celu",
+        "ThresholdedRelu",
+        "InstanceNormalization",
+        "GroupNormalization",
+        "LRN",
+        "MeanVarianceNormalization",
+        "RMSNormalization",
+        "LpNormalization",
+        "Sin",
+        "Cos",
+        "BatchNormalization",
+        "LayerNormalization",
+        "Relu",
+        "Clip",
+        "LeakyRelu",
+        "PRelu",
+        "Elu",
+        "HardSigmoid",
+        "Swish",
+        "Gelu",
+        "Softmax",
+        "LogSoftmax",
+        "Cast",
+        "Dropout",
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "QLinearSigmoid",
+        "QLinearLeakyRelu",
+        "BiasGelu",
+        "FastGelu",
+        "QuickGelu",
     ];
     others.contains(&node.op_type)
 }
@@ -222,18 +280,25 @@ fn weights<'a>(value: &Value<'a>, what: &str) -> Imported<Arc<Constant<'a>>> {
     match value {
         Value::Constant(constant) if constant.dtype.is_float() => Ok(Arc::clone(constant)),
         Value::Constant(constant) => Err(format!("{what} are {}, expected float32", constant.dtype).into()),
-        _ => instead(format!("{what} are computed when the network runs"), "weights must be constants of the file"),
+        _ => instead(
+            format!("{what} are computed when the network runs"),
+            "weights must be constants of the file",
+        ),
     }
 }
 
 /// A small constant vector of a known length.
 fn vector<'a>(i: &mut Importer<'_, 'a>, value: &Value<'a>, len: usize, what: &str) -> Imported<Vec<f64>> {
     let Value::Constant(constant) = value else {
-        return instead(format!("{what} is computed when the network runs"), "it must be a constant of the file");
+        return instead(
+            format!("{what} is computed when the network runs"),
+            "it must be a constant of the file",
+        );
     };
     if constant.count() != len || constant.shape.iter().filter(|&&n| n != 1).count() > 1 {
         return Err(format!("{what} has shape {:?}, expected [{len}]", constant.shape).into());
     }
+    i.make(Some(len))?;
     Ok(constant.doubles(i.folder)?)
 }
 
@@ -299,7 +364,10 @@ fn slid(
     let room = i.net.sizes.add(len, (before + after) as i64 - reach as i64);
     if !i.net.sizes.require(&[room], |room| room[0] >= 0.0) {
         let found = i.net.sizes.show(len);
-        return Err(format!("a window of {reach} does not fit into {found} pixels padded by {before} and {after}").into());
+        return Err(format!(
+            "a window of {reach} does not fit into {found} pixels padded by {before} and {after}"
+        )
+        .into());
     }
     if !ceil {
         let steps = i.net.sizes.of(Arith::FloorDiv, room, s);
@@ -379,7 +447,8 @@ fn conv_transpose<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>) -> Outputs<'a>
             return Err("nothing is left of the map".into());
         }
     }
-    let weights = Weights { tensor: i.keep(tensor), order: Order::Columns, oc, scale: None, bias, input: None };
+    let weights =
+        Weights { tensor: i.keep(tensor), order: Order::Columns, oc, scale: None, bias, input: None };
     let made = vec![shape[0], i.net.sizes.len(oc), sides[0], sides[1]];
     let op = Op::Conv(Conv { weights, groups, window, dilation, transposed: Some(extra) });
     one(i.emit(op, vec![c.input(0)?.clone()], made)?)
@@ -400,7 +469,11 @@ fn pool<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>, kind: PoolKind) -> Outpu
     }
     let h = slid(i, shape[2], 0, (&window, 1), ceil)?;
     let w = slid(i, shape[3], 1, (&window, 1), ceil)?;
-    one(i.emit(Op::Pool(Pool { window, kind, ceil }), vec![c.input(0)?.clone()], vec![shape[0], shape[1], h, w])?)
+    one(i.emit(
+        Op::Pool(Pool { window, kind, ceil }),
+        vec![c.input(0)?.clone()],
+        vec![shape[0], shape[1], h, w],
+    )?)
 }
 
 fn max_pool<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>) -> Outputs<'a> {
@@ -469,7 +542,9 @@ fn gemm<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>) -> Outputs<'a> {
             let spread = |list: Vec<f64>| if list.len() == 1 { vec![list[0]; oc] } else { list };
             Some(spread(list).iter().map(|b| b * f64::from(beta)).collect())
         }
-        Some(_) => return instead("the bias is computed when the network runs", "an Add behind it says the same"),
+        Some(_) => {
+            return instead("the bias is computed when the network runs", "an Add behind it says the same");
+        }
         None => None,
     };
     linear(i, x, tensor, order, (alpha.into(), bias))
@@ -479,10 +554,14 @@ fn matmul<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>) -> Outputs<'a> {
     let (a, b) = (c.input(0)?, c.input(1)?);
     match (a, b) {
         (_, Value::Constant(tensor)) => linear(i, a, Arc::clone(tensor), Order::Columns, (1.0, None)),
-        (Value::Data(_), Value::Data(_)) => {
-            instead("both matrices are computed, as in attention", "convolutional networks without attention are run")
-        }
-        _ => instead("the first matrix is a constant", "constants on the right are supported: (A B)^T = B^T A^T"),
+        (Value::Data(_), Value::Data(_)) => instead(
+            "both matrices are computed, as in attention",
+            "convolutional networks without attention are run",
+        ),
+        _ => instead(
+            "the first matrix is a constant",
+            "constants on the right are supported: (A B)^T = B^T A^T",
+        ),
     }
 }
 
@@ -654,12 +733,17 @@ fn prelu<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>) -> Outputs<'a> {
         Some(Some(axis)) => {
             let expected = i.net.sizes.len(slopes.items.len());
             if !i.net.sizes.same(shape[axis], expected) {
-                return Err(format!("{} slopes for {}", slopes.items.len(), i.net.sizes.show(shape[axis])).into());
+                return Err(
+                    format!("{} slopes for {}", slopes.items.len(), i.net.sizes.show(shape[axis])).into()
+                );
             }
             Op::PRelu { axis, slopes: slopes.items.into() }
         }
         None => {
-            return instead(format!("slopes of shape {:?}", slopes.shape), "one slope per channel is supported");
+            return instead(
+                format!("slopes of shape {:?}", slopes.shape),
+                "one slope per channel is supported",
+            );
         }
     };
     one(i.emit(op, vec![c.input(0)?.clone()], shape)?)
@@ -693,7 +777,12 @@ fn broadcast(i: &mut Importer<'_, '_>, a: &[Num], b: &[Num]) -> Imported<Vec<Num
 }
 
 /// A function of two tensors, one of which may be constant.
-fn binary_of<'a>(i: &mut Importer<'_, 'a>, binary: Binary, a: &Value<'a>, b: &Value<'a>) -> Imported<Value<'a>> {
+fn binary_of<'a>(
+    i: &mut Importer<'_, 'a>,
+    binary: Binary,
+    a: &Value<'a>,
+    b: &Value<'a>,
+) -> Imported<Value<'a>> {
     let (a_shape, b_shape) = (i.shape(a)?, i.shape(b)?);
     let shape = broadcast(i, &a_shape, &b_shape)?;
     let (x, constant, reversed) = match (a, b) {
@@ -722,8 +811,12 @@ fn binary_of<'a>(i: &mut Importer<'_, 'a>, binary: Binary, a: &Value<'a>, b: &Va
             (Op::Affine(Affine { axis: axis.unwrap_or(0), scale, shift }), shape)
         }
         (Some(None), None) if !reversed => match (binary, array.items[0]) {
-            (Binary::Min, high) if !high.is_nan() => (Op::Unary(Unary::Clip { low: f32::NEG_INFINITY, high }), shape),
-            (Binary::Max, low) if !low.is_nan() => (Op::Unary(Unary::Clip { low, high: f32::INFINITY }), shape),
+            (Binary::Min, high) if !high.is_nan() => {
+                (Op::Unary(Unary::Clip { low: f32::NEG_INFINITY, high }), shape)
+            }
+            (Binary::Max, low) if !low.is_nan() => {
+                (Op::Unary(Unary::Clip { low, high: f32::INFINITY }), shape)
+            }
             (Binary::Pow, exponent) => (Op::Unary(Unary::Pow(exponent)), shape),
             _ => (Op::WithArray { binary, array: Arc::new(array), reversed }, shape),
         },
@@ -769,7 +862,12 @@ fn mean<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>) -> Outputs<'a> {
 
 // Axes.
 
-fn reduce<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>, reduce: Reduce, axes_are_input: i64) -> Outputs<'a> {
+fn reduce<'a>(
+    i: &mut Importer<'_, 'a>,
+    c: &Call<'_, 'a>,
+    reduce: Reduce,
+    axes_are_input: i64,
+) -> Outputs<'a> {
     let keep = c.int("keepdims")?.unwrap_or(1) != 0;
     let none = c.int("noop_with_empty_axes")?.unwrap_or(0) != 0;
     let x = c.input(0)?.clone();
@@ -793,7 +891,8 @@ fn reduce<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>, reduce: Reduce, axes_a
             Reduce::Min => Arith::Min,
             _ => return Err("this operation on sizes is not supported".into()),
         };
-        let Some((&first, rest)) = numbers.array.items.split_first().filter(|_| list.len() == shape.len()) else {
+        let Some((&first, rest)) = numbers.array.items.split_first().filter(|_| list.len() == shape.len())
+        else {
             return Err("this operation on sizes is not supported".into());
         };
         let all = rest.iter().fold(first, |all, &num| i.net.sizes.of(arith, all, num));
@@ -884,7 +983,9 @@ fn split<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>) -> Outputs<'a> {
     }
     let zero = i.net.sizes.int(0);
     let sum = lengths.iter().fold(zero, |sum, &len| i.net.sizes.of(Arith::Add, sum, len));
-    if !i.net.sizes.require_same(sum, shape[at]) || !i.net.sizes.require(&lengths, |l| l.iter().all(|&n| n >= 1.0)) {
+    if !i.net.sizes.require_same(sum, shape[at])
+        || !i.net.sizes.require(&lengths, |l| l.iter().all(|&n| n >= 1.0))
+    {
         let (parts, whole) = (i.net.sizes.show_all(&lengths), i.net.sizes.show(shape[at]));
         return Err(format!("parts of {parts} of {whole}").into());
     }
@@ -945,7 +1046,8 @@ fn slice<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>) -> Outputs<'a> {
                 (start, if below { sizes.int(-1) } else { bound(sizes, ends[n], len, [-1, -1])? })
             }
         };
-        let distance = if step > 0 { sizes.of(Arith::Sub, end, start) } else { sizes.of(Arith::Sub, start, end) };
+        let distance =
+            if step > 0 { sizes.of(Arith::Sub, end, start) } else { sizes.of(Arith::Sub, start, end) };
         let more = sizes.add(distance, step.saturating_abs() - 1);
         let by = sizes.int(step.saturating_abs());
         let count = sizes.of(Arith::FloorDiv, more, by);
@@ -975,7 +1077,9 @@ fn gather<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>) -> Outputs<'a> {
     }
     let mut list = Vec::with_capacity(indices.array.items.len());
     for &num in &indices.array.items {
-        let Some(value) = i.net.sizes.value(num) else { return Err("an index that depends on the size".into()) };
+        let Some(value) = i.net.sizes.value(num) else {
+            return Err("an index that depends on the size".into());
+        };
         let len = shape[at];
         let fits = |values: &[f64]| (-values[0]..values[0]).contains(&value);
         if !i.net.sizes.require(&[len], fits) {
@@ -1117,7 +1221,8 @@ fn unsqueeze<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>) -> Outputs<'a> {
     let list = axes(&list, rank)?;
     let only = i.net.sizes.int(1);
     let mut rest = shape.into_iter();
-    let made = (0..rank).map(|at| if list.contains(&at) { only } else { rest.next().unwrap_or(only) }).collect();
+    let made =
+        (0..rank).map(|at| if list.contains(&at) { only } else { rest.next().unwrap_or(only) }).collect();
     reshape_to(i, &x, made)
 }
 
@@ -1194,7 +1299,8 @@ fn pad<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>) -> Outputs<'a> {
         Some(list) => list.iter().map(|&at| axis(at, rank)).collect::<Imported<Vec<_>>>()?,
         None => (0..rank).collect(),
     };
-    if pads.len() != 2 * list.len() || !i.net.sizes.require(&pads, |pads| pads.iter().all(|p| p.abs() < 1e6)) {
+    if pads.len() != 2 * list.len() || !i.net.sizes.require(&pads, |pads| pads.iter().all(|p| p.abs() < 1e6))
+    {
         return Err(format!("pads {} for {} axes", i.net.sizes.show_all(&pads), list.len()).into());
     }
     let (mut before, mut after) = (vec![zero; rank], vec![zero; rank]);
@@ -1527,7 +1633,13 @@ fn on_numbers<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>, arith: Arith) -> I
 }
 
 /// A comparison, with its sides exchanged or its answer negated.
-fn compare<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>, arith: Arith, exchanged: bool, negated: bool) -> Outputs<'a> {
+fn compare<'a>(
+    i: &mut Importer<'_, 'a>,
+    c: &Call<'_, 'a>,
+    arith: Arith,
+    exchanged: bool,
+    negated: bool,
+) -> Outputs<'a> {
     let mut numbers = if exchanged {
         let inputs = vec![c.optional(1).cloned(), c.optional(0).cloned()];
         on_numbers(i, &c.with_inputs(inputs), arith)?
@@ -1590,7 +1702,9 @@ fn select<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>) -> Outputs<'a> {
         let not = sizes.of(Arith::Sub, only, c);
         sizes.of(Arith::Mul, not, b)
     });
-    let both = first.zip(second).and_then(|(a, b)| super::array::broadcast(&a, &b, |&a, &b| sizes.of(Arith::Add, a, b)));
+    let both = first
+        .zip(second)
+        .and_then(|(a, b)| super::array::broadcast(&a, &b, |&a, &b| sizes.of(Arith::Add, a, b)));
     let array = both.ok_or("shapes that do not fit each other")?;
     one(Value::Numbers(Numbers { array: Arc::new(array), int: a.int && b.int }))
 }

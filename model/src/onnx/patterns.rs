@@ -5,7 +5,9 @@
 //!
 //! Shuffles, splits and layouts are not here: they fall out of the bookkeeping of [`view`](super::view).
 
-use super::net::{Affine, Binary, Conv, Net, Node, Op, Padding, Pool, PoolKind, Reduce, Unary, Weights, Window};
+use super::net::{
+    Affine, Binary, Conv, Net, Node, Op, Padding, Pool, PoolKind, Reduce, Unary, Weights, Window,
+};
 use super::sizes::{Arith, Num, Sizes};
 use super::tensor::Array;
 
@@ -64,7 +66,8 @@ struct Round {
 
 fn round(net: Net<'_>) -> (Net<'_>, bool) {
     let (live, readers) = (net.live(), net.readers());
-    let mut round = Round { nodes: Vec::with_capacity(net.nodes.len()), single: Vec::new(), sizes: net.sizes };
+    let mut round =
+        Round { nodes: Vec::with_capacity(net.nodes.len()), single: Vec::new(), sizes: net.sizes };
     let mut now = vec![usize::MAX; net.nodes.len()];
     let mut changed = false;
     for (old, mut node) in net.nodes.into_iter().enumerate() {
@@ -143,13 +146,7 @@ impl Round {
     }
 
     /// A function times a number: the function alone, if the number is 1, else a scale behind it.
-    fn times(
-        &mut self,
-        unary: Unary,
-        factor: f64,
-        (x, node): (usize, &Node),
-        taken: Vec<usize>,
-    ) -> Becomes {
+    fn times(&mut self, unary: Unary, factor: f64, (x, node): (usize, &Node), taken: Vec<usize>) -> Becomes {
         let factor_of = Affine::uniform(factor, 0.0);
         if factor_of.is_identity() {
             return Becomes::Op(Op::Unary(unary), vec![x], taken);
@@ -377,7 +374,9 @@ fn gelu_by_tanh(round: &mut Round, node: &Node) -> Option<Becomes> {
         }
         let inner = round.input(tanh);
         let (factor, sum) = round.scaled(inner);
-        let (Op::Binary(Binary::Add), &[p, q]) = (round.op(sum), &round.nodes[sum].inputs[..]) else { continue };
+        let (Op::Binary(Binary::Add), &[p, q]) = (round.op(sum), &round.nodes[sum].inputs[..]) else {
+            continue;
+        };
         let other = if p == x { q } else { p };
         let (share, cube) = round.scaled(other);
         let cubed = match round.op(cube) {
@@ -446,7 +445,9 @@ fn leaky_relu(round: &mut Round, node: &Node) -> Option<Becomes> {
 
 /// Whether nothing below zero comes out of a node, as far as a look at some nodes before it tells.
 fn never_negative(round: &Round, node: usize, depth: usize) -> bool {
-    let all = || depth > 0 && round.nodes[node].inputs.iter().all(|&input| never_negative(round, input, depth - 1));
+    let inputs = &round.nodes[node].inputs;
+    let looks = depth > 0 && inputs.len() <= 8;
+    let all = || looks && inputs.iter().all(|&input| never_negative(round, input, depth - 1));
     match round.op(node) {
         Op::Unary(Unary::Clip { low, .. }) => *low >= 0.0,
         Op::Unary(Unary::Sigmoid | Unary::HardSigmoid { .. } | Unary::Exp | Unary::Abs) => true,
@@ -556,7 +557,11 @@ fn expanded_operand(round: &mut Round, node: &Node) -> Option<Becomes> {
         let source = round.input(node);
         let ranks = [source, other].map(|node| round.nodes[node].shape.len());
         // The other operand is of the result's shape already.
-        let whole = round.nodes[other].shape.iter().zip(&round.nodes[node].shape).all(|(&a, &b)| round.sizes.same(a, b));
+        let whole = round.nodes[other]
+            .shape
+            .iter()
+            .zip(&round.nodes[node].shape)
+            .all(|(&a, &b)| round.sizes.same(a, b));
         (ranks[0] == ranks[1] && whole).then_some(source)
     };
     let inputs = match (round.op(a), round.op(b)) {
@@ -564,15 +569,15 @@ fn expanded_operand(round: &mut Round, node: &Node) -> Option<Becomes> {
         (Op::Expand, _) => vec![small(round, a, b)?, b],
         _ => return None,
     };
-    Some(Becomes::Op(Op::Binary(*binary), inputs, vec![a, b].into_iter().filter(|&n| matches!(round.op(n), Op::Expand)).collect()))
+    Some(Becomes::Op(
+        Op::Binary(*binary),
+        inputs,
+        vec![a, b].into_iter().filter(|&n| matches!(round.op(n), Op::Expand)).collect(),
+    ))
 }
 
 /// The weights of a layer as they are packed, and its bias: everything folded into it.
-pub(crate) fn folded(
-    weights: &Weights,
-    groups: usize,
-    tensor: Array<f32>,
-) -> (Vec<f32>, Option<Vec<f32>>) {
+pub(crate) fn folded(weights: &Weights, groups: usize, tensor: Array<f32>) -> (Vec<f32>, Option<Vec<f32>>) {
     let array = super::array::rows_first(tensor, weights.order, groups);
     let mut items = array.items;
     let per_output = items.len() / weights.oc;

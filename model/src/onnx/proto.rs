@@ -167,7 +167,11 @@ fn varint(rest: &mut &[u8]) -> Result<u64> {
             return Ok(value);
         }
     }
-    if rest.len() < 10 { malformed("the file ends inside a number: truncated?") } else { malformed("a number of more than 64 bits") }
+    if rest.len() < 10 {
+        malformed("the file ends inside a number: truncated?")
+    } else {
+        malformed("a number of more than 64 bits")
+    }
 }
 
 impl<'a> Value<'a> {
@@ -176,7 +180,9 @@ impl<'a> Value<'a> {
     }
 
     fn bytes(self, field: &str) -> Result<&'a [u8]> {
-        let Self::Bytes(bytes) = self else { return malformed(format!("{field} has the wire type of a number")) };
+        let Self::Bytes(bytes) = self else {
+            return malformed(format!("{field} has the wire type of a number"));
+        };
         Ok(bytes)
     }
 
@@ -404,12 +410,7 @@ impl<'a> Attribute<'a> {
     }
 
     /// The value of one of the fields, if the attribute is of that type.
-    fn single<T>(
-        self,
-        kind: i64,
-        field: u32,
-        decode: impl Fn(Value<'a>) -> Result<T>,
-    ) -> Result<Option<T>> {
+    fn single<T>(self, kind: i64, field: u32, decode: impl Fn(Value<'a>) -> Result<T>) -> Result<Option<T>> {
         if self.kind != kind && self.kind != 0 {
             return Ok(None);
         }

@@ -20,10 +20,17 @@ pub struct Refusal {
     pub reason: String,
     /// What can be, where something comes near.
     pub instead: Option<&'static str>,
+    /// The node's place in the file.
+    pub(super) index: Option<usize>,
 }
 
 impl Refusal {
-    pub(super) fn of(node: &proto::Node<'_>, opset: i64, Reason { why, instead }: Reason) -> Self {
+    pub(super) fn of(
+        node: &proto::Node<'_>,
+        index: Option<usize>,
+        opset: i64,
+        Reason { why, instead }: Reason,
+    ) -> Self {
         let made = node.outputs.iter().find(|name| !name.is_empty());
         let name = if node.name.is_empty() { made.copied().unwrap_or("") } else { node.name };
         let domain = if node.domain == "ai.onnx" { "" } else { node.domain };
@@ -34,13 +41,14 @@ impl Refusal {
             opset,
             reason: super::one_line(&why),
             instead,
+            index,
         }
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { node, operator, domain, opset, reason, instead } = self;
+        let Self { node, operator, domain, opset, reason, instead, .. } = self;
         write!(f, "{operator} {node:?} (")?;
         match &domain[..] {
             "" => write!(f, "opset {opset}")?,

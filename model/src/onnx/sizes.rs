@@ -110,7 +110,7 @@ pub(crate) struct Sizes {
 }
 
 /// Numbers that one network may have: the largest have some ten thousand.
-const MAX_NUMBERS: usize = 1 << 20;
+const MAX_NUMBERS: usize = 1 << 18;
 
 impl Sizes {
     pub(crate) fn new() -> Self {
@@ -221,7 +221,9 @@ impl Sizes {
 
     /// The same as a count.
     pub(crate) fn count(&self, num: Num) -> Option<usize> {
-        self.value(num).filter(|v| *v >= 0.0 && *v <= (1u64 << 40) as f64 && v.fract() == 0.0).map(|v| v as usize)
+        self.value(num)
+            .filter(|v| *v >= 0.0 && *v <= (1u64 << 40) as f64 && v.fract() == 0.0)
+            .map(|v| v as usize)
     }
 
     /// Whether two numbers are the same.

@@ -7,8 +7,9 @@ use super::sizes::{Num, Sizes};
 use super::tensor::Array;
 use super::view::{Piece, View};
 
-/// Elements that a tensor may have here: what a file repeats must not fill the memory.
-const MAX_ELEMENTS: usize = 1 << 28;
+/// Elements that all tensors may have here at a time, beside a multiple of what the graph made: what a file repeats must
+/// not fill the memory.
+const MAX_ELEMENTS: f64 = (1 << 24) as f64;
 
 /// From the graph's outputs to the file's.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ impl Tail {
         // Backwards, what is needed; forwards, in order.
         let mut wanted = vec![false; net.nodes.len()];
         net.outputs.iter().for_each(|&(_, node)| wanted[node] = true);
-        for index in (0..net.nodes.len()).rev().filter(|_| true) {
+        for index in (0..net.nodes.len()).rev() {
             if !wanted[index] {
                 continue;
             }
@@ -87,11 +88,13 @@ impl Tail {
     /// The outputs, in the file's order, for given values of the open extents.
     pub(super) fn run(&self, maps: &[Map<'_>], open: &[f64]) -> Result<Vec<Array<f32>>, String> {
         let values = self.sizes.at(open);
-        let lengths = |shape: &[Num]| -> Result<Vec<usize>, String> {
+        let mut room = maps.iter().fold(MAX_ELEMENTS, |room, map| room + 16.0 * map.data.len() as f64);
+        let mut lengths = |shape: &[Num]| -> Result<Vec<usize>, String> {
             let lengths: Vec<f64> = shape.iter().map(|num| values[num.index()]).collect();
-            let product: f64 = lengths.iter().product();
+            // Also what stands beside a zero is bounded.
+            room -= lengths.iter().map(|len| len.max(1.0)).product::<f64>();
             let whole = lengths.iter().all(|len| *len >= 0.0 && len.fract() == 0.0);
-            if !whole || product > MAX_ELEMENTS as f64 {
+            if !whole || room.is_nan() || room < 0.0 {
                 return Err(format!("a tensor of {lengths:?} cannot be had at this size of the image"));
             }
             Ok(lengths.into_iter().map(|len| len as usize).collect())
@@ -102,6 +105,7 @@ impl Tail {
         }
         let mut steps: Vec<Array<f32>> = Vec::with_capacity(self.steps.len());
         for Step { op, inputs, shape } in &self.steps {
+            let shape = lengths(shape)?;
             let inputs: Vec<&Array<f32>> = inputs
                 .iter()
                 .map(|&at| match at {
@@ -109,9 +113,9 @@ impl Tail {
                     At::Step(index) => &steps[index],
                 })
                 .collect();
-            let shape = lengths(shape)?;
             let made = array::eval(op, &shape, &inputs, &|num| values[num.index()]);
-            steps.push(made.ok_or_else(|| format!("{op:?} cannot make {shape:?} at this size of the image"))?);
+            steps
+                .push(made.ok_or_else(|| format!("{op:?} cannot make {shape:?} at this size of the image"))?);
         }
         let mut outputs = Vec::with_capacity(self.outputs.len());
         for (index, &at) in self.outputs.iter().enumerate() {
@@ -153,7 +157,10 @@ fn arrange(map: Map<'_>, view: &View, shape: Vec<usize>) -> Result<Array<f32>, S
     // Those that the axes do not name have one element.
     let unnamed: Vec<usize> = (0..memory.len()).filter(|at| !perm.contains(at)).collect();
     perm.extend(&unnamed);
-    if !fits || unnamed.iter().any(|&at| lengths[at] != 1) || shape.iter().product::<usize>() != map.data.len() {
+    if !fits
+        || unnamed.iter().any(|&at| lengths[at] != 1)
+        || shape.iter().product::<usize>() != map.data.len()
+    {
         return Err(format!("a map of {:?} is no tensor of {shape:?}", map.shape));
     }
     let ones_aside: Vec<usize> = perm.iter().copied().filter(|&at| lengths[at] != 1).collect();

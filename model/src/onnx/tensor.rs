@@ -14,6 +14,12 @@ use std::path::{Component, Path};
 /// Tensors of more dimensions are refused.
 pub(crate) const MAX_RANK: usize = 8;
 
+/// The number of elements of a shape, unless that is out of all proportion, also of the extents beside a zero.
+pub(crate) fn elements(shape: &[usize]) -> Option<usize> {
+    let most = shape.iter().try_fold(1usize, |product, &len| product.checked_mul(len.max(1)));
+    most.filter(|&most| most <= 1 << 40).map(|most| if shape.contains(&0) { 0 } else { most })
+}
+
 /// A dense tensor in row-major order.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Array<T> {
@@ -76,7 +82,8 @@ impl Folder<'_> {
         // An empty folder is that of a bare file name.
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let failed = |error: std::io::Error| format!("{name}: {error}");
-        let (root, file) = (folder.canonicalize().map_err(failed)?, folder.join(path).canonicalize().map_err(failed)?);
+        let (root, file) =
+            (folder.canonicalize().map_err(failed)?, folder.join(path).canonicalize().map_err(failed)?);
         if !file.starts_with(&root) {
             return Err(format!("{name} is a link out of the model's folder"));
         }
@@ -107,14 +114,11 @@ impl<'a> Constant<'a> {
             16 => DType::BF16,
             other => return Err(format!("element type {}", data_type(other))),
         };
-        let mut count = 1usize;
-        let mut shape = Vec::with_capacity(tensor.dims.len());
-        for &extent in &tensor.dims {
-            let extent = usize::try_from(extent).map_err(|_| format!("shape {:?}", tensor.dims))?;
-            count = count.checked_mul(extent).ok_or_else(|| format!("shape {:?}", tensor.dims))?;
-            shape.push(extent);
-        }
-        let bytes = count.checked_mul(dtype.size()).ok_or_else(|| format!("shape {:?}", tensor.dims))?;
+        let too_large = || format!("shape {:?}", tensor.dims);
+        let shape: Option<Vec<usize>> = tensor.dims.iter().map(|&len| usize::try_from(len).ok()).collect();
+        let shape = shape.ok_or_else(too_large)?;
+        let count = elements(&shape).ok_or_else(too_large)?;
+        let bytes = count.checked_mul(dtype.size()).ok_or_else(too_large)?;
         let expect = |found: u64| {
             if found == bytes as u64 {
                 return Ok(());
@@ -133,7 +137,11 @@ impl<'a> Constant<'a> {
             if let Some(len) = number("length")? {
                 expect(len)?;
             }
-            let len = folder.open(location)?.metadata().map_err(|e| format!("external data {location:?}: {e}"))?.len();
+            let len = folder
+                .open(location)?
+                .metadata()
+                .map_err(|e| format!("external data {location:?}: {e}"))?
+                .len();
             if offset.checked_add(bytes as u64).is_none_or(|end| end > len) {
                 return Err(format!(
                     "external data {location:?} has {len} bytes, {bytes} from {offset} on were expected"
@@ -144,7 +152,9 @@ impl<'a> Constant<'a> {
             expect(raw.len() as u64)?;
             Data::Raw(raw)
         } else {
-            let found = listed(tensor, dtype).take(count.saturating_add(1)).try_fold(0, |n, item| item.map(|_| n + 1));
+            let found = listed(tensor, dtype)
+                .take(count.saturating_add(1))
+                .try_fold(0, |n, item| item.map(|_| n + 1));
             match found {
                 Ok(found) if found == count => Data::Listed(tensor.clone()),
                 Ok(found) => {
@@ -227,8 +237,7 @@ fn to_f32(bytes: &[u8]) -> Vec<f32> {
 
 /// Little-endian bytes as numbers.
 fn decode(dtype: DType, bytes: &[u8]) -> Vec<f64> {
-    let (two, four, eight) =
-        (bytes.as_chunks::<2>().0, bytes.as_chunks::<4>().0, bytes.as_chunks::<8>().0);
+    let (two, four, eight) = (bytes.as_chunks::<2>().0, bytes.as_chunks::<4>().0, bytes.as_chunks::<8>().0);
     match dtype {
         DType::F64 => eight.iter().map(|&b| f64::from_le_bytes(b)).collect(),
         DType::F32 => four.iter().map(|&b| f32::from_le_bytes(b).into()).collect(),
@@ -248,9 +257,30 @@ fn decode(dtype: DType, bytes: &[u8]) -> Vec<f64> {
 /// The name of a `TensorProto.DataType`.
 pub(crate) fn data_type(number: i64) -> Cow<'static, str> {
     let names = [
-        "undefined", "float32", "uint8", "int8", "uint16", "int16", "int32", "int64", "string", "bool", "float16",
-        "float64", "uint32", "uint64", "complex64", "complex128", "bfloat16", "float8e4m3fn", "float8e4m3fnuz",
-        "float8e5m2", "float8e5m2fnuz", "uint4", "int4", "float4e2m1",
+        "undefined",
+        "float32",
+        "uint8",
+        "int8",
+        "uint16",
+        "int16",
+        "int32",
+        "int64",
+        "string",
+        "bool",
+        "float16",
+        "float64",
+        "uint32",
+        "uint64",
+        "complex64",
+        "complex128",
+        "bfloat16",
+        "float8e4m3fn",
+        "float8e4m3fnuz",
+        "float8e5m2",
+        "float8e5m2fnuz",
+        "uint4",
+        "int4",
+        "float4e2m1",
     ];
     match usize::try_from(number).ok().and_then(|number| names.get(number)) {
         Some(name) => Cow::Borrowed(*name),

@@ -16,7 +16,10 @@ pub(crate) enum Piece {
     Row,
     Column,
     /// Every `stride`-th channel.
-    Channel { len: usize, stride: usize },
+    Channel {
+        len: usize,
+        stride: usize,
+    },
 }
 
 /// A tensor of the file that lies in a value of the graph.

@@ -18,7 +18,9 @@ fn right(network: &Network) {
     let x = array(&[1, 3, 1, 2]);
     let y = network.run(&Serial, &[&x], &mut network.workspace()).unwrap();
     let expected: Vec<f64> = (0..4)
-        .map(|at| (0..3).map(|i| f64::from(WEIGHTS[at / 2 * 3 + i]) * f64::from(x.values[i * 2 + at % 2])).sum())
+        .map(|at| {
+            (0..3).map(|i| f64::from(WEIGHTS[at / 2 * 3 + i]) * f64::from(x.values[i * 2 + at % 2])).sum()
+        })
         .collect();
     near(&y[0].values, &expected);
 }
@@ -38,7 +40,9 @@ fn every_float_type_in_every_list() {
     let f64s = raw(WEIGHTS.iter().flat_map(|w| f64::from(*w).to_le_bytes()));
     let halves = raw(WEIGHTS.iter().flat_map(|w| f16::from_f32(*w).to_le_bytes()));
     let brains = raw(WEIGHTS.iter().flat_map(|w| bf16::from_f32(*w).to_le_bytes()));
-    let each = |message: Message, bits: &dyn Fn(f32) -> u64| WEIGHTS.iter().fold(message, |m, w| m.varint(5, bits(*w)));
+    let each = |message: Message, bits: &dyn Fn(f32) -> u64| {
+        WEIGHTS.iter().fold(message, |m, w| m.varint(5, bits(*w)))
+    };
     let constants = [
         packed(f32s.clone(), 9)(k(1)),
         packed(f32s, 4)(k(1)),
@@ -66,8 +70,21 @@ fn every_integer_type_in_every_list() {
         tensor("s", &[2], data_type).bytes(9, &raw)
     };
     let constants = [
-        bytes(7, 8), bytes(6, 4), bytes(5, 2), bytes(4, 2), bytes(3, 1), bytes(2, 1), bytes(12, 4), bytes(13, 8),
-        varints(7, 7), varints(5, 6), varints(5, 5), varints(5, 3), varints(5, 2), varints(11, 12), varints(11, 13),
+        bytes(7, 8),
+        bytes(6, 4),
+        bytes(5, 2),
+        bytes(4, 2),
+        bytes(3, 1),
+        bytes(2, 1),
+        bytes(12, 4),
+        bytes(13, 8),
+        varints(7, 7),
+        varints(5, 6),
+        varints(5, 5),
+        varints(5, 3),
+        varints(5, 2),
+        varints(11, 12),
+        varints(11, 13),
     ];
     for constant in constants {
         let net = Net::of(13, &[1, 3, 1, 2]).tensor(&constant).node("Reshape x s", "y", &[]).output("y");
@@ -109,7 +126,8 @@ fn entry(key: &str, value: &str) -> Message {
 
 fn external(location: &str, more: &[(&str, &str)]) -> Net {
     let constant = k(1).message(13, &entry("location", location));
-    let constant = more.iter().fold(constant, |message, (key, value)| message.message(13, &entry(key, value)));
+    let constant =
+        more.iter().fold(constant, |message, (key, value)| message.message(13, &entry(key, value)));
     net(&constant.varint(14, 1))
 }
 

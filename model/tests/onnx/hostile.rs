@@ -170,7 +170,10 @@ fn files_made_by_hand() {
         ("a field of number 0", vec![0x00, 0x00]),
         ("groups, which nobody writes any more", vec![0x3B, 0x3C]),
         ("a million empty nodes", Message::default().bytes(7, &[0x0A, 0x00].repeat(1 << 20)).0),
-        ("more messages than there may be", Message::default().bytes(7, &[0x0A, 0x00].repeat((1 << 20) + 9)).0),
+        (
+            "more messages than there may be",
+            Message::default().bytes(7, &[0x0A, 0x00].repeat((1 << 20) + 9)).0,
+        ),
         (
             "a constant repeated to a terabyte",
             image()
@@ -183,7 +186,11 @@ fn files_made_by_hand() {
         ),
         (
             "an image repeated to a terabyte",
-            image().tensor(&shape(&[1 << 19, 1 << 20, 1, 1, 4, 4])).node("Expand x s", "y", &[]).output("y").bytes(),
+            image()
+                .tensor(&shape(&[1 << 19, 1 << 20, 1, 1, 4, 4]))
+                .node("Expand x s", "y", &[])
+                .output("y")
+                .bytes(),
         ),
         (
             "padding of a terabyte",
@@ -239,7 +246,10 @@ fn files_made_by_hand() {
                 .output("y")
                 .bytes(),
         ),
-        ("a tensor of nothing", image().tensor(&tensor("e", &[0], 1)).node("Add x e", "y", &[]).output("y").bytes()),
+        (
+            "a tensor of nothing",
+            image().tensor(&tensor("e", &[0], 1)).node("Add x e", "y", &[]).output("y").bytes(),
+        ),
     ];
     // A line of nodes as long as a file can make it, each reading the one before.
     let mut chain = image();

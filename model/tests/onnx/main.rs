@@ -32,7 +32,9 @@ fn run(net: &Net, input: &Array) -> Vec<Array> {
     let model = Model::from_bytes(&net.bytes()).unwrap_or_else(|error| panic!("{error}"));
     let run = |isa, passes| {
         let network = model.pack(isa, passes).unwrap_or_else(|error| panic!("{isa}: {error}"));
-        network.run(&Serial, &[input], &mut network.workspace()).unwrap_or_else(|error| panic!("{isa}: {error}"))
+        network
+            .run(&Serial, &[input], &mut network.workspace())
+            .unwrap_or_else(|error| panic!("{isa}: {error}"))
     };
     let outputs = run(Isa::best(), Passes::All);
     for isa in Isa::available() {

@@ -22,7 +22,11 @@ pub(crate) fn networks() -> Vec<Vec<u8>> {
         .node("Reshape c cuts", "t", &[])
         .node("Transpose t", "u", &[("perm", [0, 2, 1, 3, 4].into())])
         .node("Reshape u s", "v", &[])
-        .node("MaxPool v", "p", &[("kernel_shape", [3, 3].into()), ("pads", [1; 4].into()), ("ceil_mode", 1.into())])
+        .node(
+            "MaxPool v",
+            "p",
+            &[("kernel_shape", [3, 3].into()), ("pads", [1; 4].into()), ("ceil_mode", 1.into())],
+        )
         .node("GlobalAveragePool p", "g", &[])
         .node("Flatten g", "f", &[])
         .floats("w", &[2, 4], &weights(3, 8))

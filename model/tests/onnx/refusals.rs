@@ -23,7 +23,10 @@ fn says(net: &Net, parts: &[&str]) {
 
 #[test]
 fn operators_that_are_not_known() {
-    says(&node(18, "Mish x", &[]), &["Mish \"Mish_0\" (opset 18): the operator is not supported", "nearest: activations"]);
+    says(
+        &node(18, "Mish x", &[]),
+        &["Mish \"Mish_0\" (opset 18): the operator is not supported", "nearest: activations"],
+    );
     says(&node(13, "InstanceNormalization x", &[]), &["BatchNormalization"]);
     says(&node(13, "DequantizeLinear x", &[]), &["float32", "shufflenet quantise"]);
     says(&node(13, "NonMaxSuppression x", &[]), &["post-processing"]);
@@ -43,7 +46,10 @@ fn numbers_that_do_not_fit_each_other() {
             .output("y")
     };
     says(&conv(3, &[]), &["Conv \"Conv_0\" (opset 13): the bias has shape [3], expected [8]"]);
-    says(&conv(8, &[("group", 3.into())]), &["weights of [8, 3, 3, 3] in 3 groups do not fit a map of 3 channels"]);
+    says(
+        &conv(8, &[("group", 3.into())]),
+        &["weights of [8, 3, 3, 3] in 3 groups do not fit a map of 3 channels"],
+    );
     says(&conv(8, &[("kernel_shape", [5, 5].into())]), &["kernel_shape [5, 5], but weights for [3, 3]"]);
     says(&conv(8, &[("strides", [0, 1].into())]), &["strides [0, 1]"]);
     says(&conv(8, &[("strides", [1].into())]), &["strides: expected two numbers"]);
@@ -64,7 +70,10 @@ fn numbers_that_do_not_fit_each_other() {
     let attention = begin(13).node("MatMul x x", "y", &[]).output("y");
     says(&attention, &["both matrices are computed, as in attention"]);
     let beside = begin(13).floats("k", &[2, 3, 2, 2], &weights(1, 24)).node("Conv x k", "c", &[]);
-    says(&beside.node("Concat x c", "y", &[("axis", 1.into())]).output("y"), &["[1, 3, 4, 4] beside [1, 2, 3, 3]"]);
+    says(
+        &beside.node("Concat x c", "y", &[("axis", 1.into())]).output("y"),
+        &["[1, 3, 4, 4] beside [1, 2, 3, 3]"],
+    );
 }
 
 #[test]
@@ -89,10 +98,7 @@ fn shapes_that_cannot_be() {
 /// A detector's post-processing may be computed by loops; a convolution behind it may not.
 #[test]
 fn a_convolution_behind_what_is_no_map() {
-    let net = begin(13)
-        .node("Softmax x", "s", &[("axis", 3.into())])
-        .pointwise("s", "y", (3, 2))
-        .output("y");
+    let net = begin(13).node("Softmax x", "s", &[("axis", 3.into())]).pointwise("s", "y", (3, 2)).output("y");
     says(&net, &["Softmax \"Softmax_0\" (opset 13)"]);
     let net = begin(13)
         .node("Transpose x", "t", &[("perm", [0, 2, 1, 3].into())])
@@ -120,7 +126,10 @@ fn every_refusal_is_found() {
     assert_eq!(report.layers, 0);
     let Err(error @ OnnxError::Refused(_)) = model::onnx::Model::from_bytes(&net.bytes()) else { panic!() };
     let text = error.to_string();
-    assert!(text.starts_with("Mish \"Mish_0\"") && text.ends_with("and 3 more that `shufflenet check` lists"), "{text}");
+    assert!(
+        text.starts_with("Mish \"Mish_0\"") && text.ends_with("and 3 more that `shufflenet check` lists"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -137,8 +146,14 @@ fn files_that_contradict_themselves() {
         (relu(begin(13)).output("y").output("y").bytes(), "two outputs are called \"y\""),
         (output(relu(begin(6))), "operator set 6 is not known, only 7 to"),
         (output(relu(begin(99))), "operator set 99 is not known"),
-        (output(relu(Net::new(13).typed_input("x", &[Dim::Is(1)], 8))), "input \"x\": expected float32, found string"),
-        (output(Net::new(13).floats("x", &[2], &[1.0, 2.0]).node("Relu x", "y", &[])), "the network has no input"),
+        (
+            output(relu(Net::new(13).typed_input("x", &[Dim::Is(1)], 8))),
+            "input \"x\": expected float32, found string",
+        ),
+        (
+            output(Net::new(13).floats("x", &[2], &[1.0, 2.0]).node("Relu x", "y", &[])),
+            "the network has no input",
+        ),
         (vec![], "it has no graph"),
         (b"not a model at all".to_vec(), "not an ONNX model"),
     ] {

@@ -24,7 +24,9 @@ fn pointwise(x: &Array, oc: usize) -> Vec<f64> {
 /// Channels of `[n, channels, pixels]` picked by `from`.
 fn pick(y: &[f64], channels: usize, pixels: usize, from: &[usize]) -> Vec<f64> {
     y.chunks(channels * pixels)
-        .flat_map(|image| from.iter().flat_map(|&c| image[c * pixels..(c + 1) * pixels].to_vec()).collect::<Vec<_>>())
+        .flat_map(|image| {
+            from.iter().flat_map(|&c| image[c * pixels..(c + 1) * pixels].to_vec()).collect::<Vec<_>>()
+        })
         .collect()
 }
 
@@ -54,7 +56,11 @@ fn a_shuffle_in_every_spelling() {
     };
     let begin = |opset| Net::of(opset, &[2, 3, 4, 5]).pointwise("x", "c", (3, C));
     let open = |opset| {
-        Net::new(opset).input("x", &["n".into(), 3.into(), "h".into(), "w".into()]).pointwise("x", "c", (3, C))
+        Net::new(opset).input("x", &["n".into(), 3.into(), "h".into(), "w".into()]).pointwise(
+            "x",
+            "c",
+            (3, C),
+        )
     };
     // Numbers, zeros that copy, and -1, at every place.
     for (cut, whole) in [
@@ -104,7 +110,11 @@ fn a_shuffle_in_every_spelling() {
             net = if opset < 13 {
                 net.node(&format!("Unsqueeze g{i}"), &format!("d{i}"), &[("axes", [0].into())])
             } else {
-                net.ints(&format!("axes{i}"), &[0]).node(&format!("Unsqueeze g{i} axes{i}"), &format!("d{i}"), &[])
+                net.ints(&format!("axes{i}"), &[0]).node(
+                    &format!("Unsqueeze g{i} axes{i}"),
+                    &format!("d{i}"),
+                    &[],
+                )
             };
         }
         let net = net
@@ -158,7 +168,11 @@ fn a_split_in_every_spelling() {
         begin(13).ints("parts", &[5, 7]).node("Split c parts", "a b", &[("axis", (-3).into())]),
         begin(9)
             .node("Slice c", "a", &[("axes", [1].into()), ("starts", [0].into()), ("ends", [5].into())])
-            .node("Slice c", "b", &[("axes", [1].into()), ("starts", [-7].into()), ("ends", [i64::MAX].into())]),
+            .node(
+                "Slice c",
+                "b",
+                &[("axes", [1].into()), ("starts", [-7].into()), ("ends", [i64::MAX].into())],
+            ),
         begin(13)
             .ints("zero", &[0])
             .ints("five", &[5])
@@ -217,10 +231,13 @@ fn a_head_in_every_spelling() {
         .collect::<Vec<_>>()
         .chunks(C)
         .flat_map(|means| {
-            fc.chunks(C).enumerate().map(|(o, row)| {
-                let sum: f64 = row.iter().zip(means).map(|(w, m)| f64::from(*w) * m).sum();
-                sum + 0.25 * o as f64
-            }).collect::<Vec<_>>()
+            fc.chunks(C)
+                .enumerate()
+                .map(|(o, row)| {
+                    let sum: f64 = row.iter().zip(means).map(|(w, m)| f64::from(*w) * m).sum();
+                    sum + 0.25 * o as f64
+                })
+                .collect::<Vec<_>>()
         })
         .collect();
     let bias: Vec<f32> = (0..4).map(|o| 0.25 * o as f32).collect();
@@ -269,7 +286,11 @@ fn a_head_in_every_spelling() {
         v(13)
             .floats("half", &[4, C], &halved)
             .floats("four", &[1, 4], &quartered)
-            .node("Gemm v half four", "y", &[("transB", 1.into()), ("alpha", 2.0.into()), ("beta", 0.25.into())])
+            .node(
+                "Gemm v half four",
+                "y",
+                &[("transB", 1.into()), ("alpha", 2.0.into()), ("beta", 0.25.into())],
+            )
             .output("y"),
     );
     // A 1x1 convolution, flattened behind.
@@ -326,7 +347,8 @@ fn a_flattened_map_is_a_convolution_as_large_as_it() {
     let end = |net: Net| net.node("Gemm v w", "y", &[("transB", 1.into())]).output("y");
     let first = end(begin().node("Flatten c", "v", &[]));
     near(&run(&first, &x)[0].values, &expected(&|c, pixel| c * 9 + pixel));
-    let last = end(begin().node("Transpose c", "t", &[("perm", [0, 2, 3, 1].into())]).node("Flatten t", "v", &[]));
+    let last =
+        end(begin().node("Transpose c", "t", &[("perm", [0, 2, 3, 1].into())]).node("Flatten t", "v", &[]));
     near(&run(&last, &x)[0].values, &expected(&|c, pixel| pixel * C + c));
 }
 

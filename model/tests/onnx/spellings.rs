@@ -57,9 +57,8 @@ fn relu6() {
 #[test]
 fn hard_swish() {
     let plus3 = |net: Net| net.scalar("three", 3.0).node("Add c three", "p", &[]);
-    let clip = move |net: Net| {
-        plus3(net).scalar("zero", 0.0).scalar("six", 6.0).node("Clip p zero six", "k", &[])
-    };
+    let clip =
+        move |net: Net| plus3(net).scalar("zero", 0.0).scalar("six", 6.0).node("Clip p zero six", "k", &[]);
     one_operator(
         &[
             (14, &|net| net.node("HardSwish c", "y", &[])),
@@ -68,8 +67,12 @@ fn hard_swish() {
             }),
             (11, &|net| clip(net).node("Div k six", "d", &[]).node("Mul c d", "y", &[])),
             (11, &|net| clip(net).node("Mul c k", "m", &[]).node("Div m six", "y", &[])),
-            (11, &|net| clip(net).scalar("sixth", 1.0 / 6.0).node("Mul k c", "m", &[]).node("Mul m sixth", "y", &[])),
-            (11, &|net| clip(net).scalar("sixth", 1.0 / 6.0).node("Mul c sixth", "m", &[]).node("Mul k m", "y", &[])),
+            (11, &|net| {
+                clip(net).scalar("sixth", 1.0 / 6.0).node("Mul k c", "m", &[]).node("Mul m sixth", "y", &[])
+            }),
+            (11, &|net| {
+                clip(net).scalar("sixth", 1.0 / 6.0).node("Mul c sixth", "m", &[]).node("Mul k m", "y", &[])
+            }),
         ],
         |x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
     );
@@ -164,7 +167,9 @@ fn gelu() {
         &[
             (20, &|net| net.node("Gelu c", "y", &[("approximate", "tanh".into())])),
             (13, &|net| spelled(net, &|net| net.node("Pow c three", "cube", &[]))),
-            (13, &|net| spelled(net, &|net| net.node("Mul c c", "square", &[]).node("Mul square c", "cube", &[]))),
+            (13, &|net| {
+                spelled(net, &|net| net.node("Mul c c", "square", &[]).node("Mul square c", "cube", &[]))
+            }),
         ],
         tanh,
     );
@@ -208,10 +213,11 @@ fn scales_and_shifts_become_weights() {
         let shape = shape.to_vec();
         let (scale, shift) = (scale.clone(), shift.clone());
         move |net: Net| {
-            net.floats("s", &shape, &scale)
-                .floats("t", &shape, &shift)
-                .node("Mul s c", "m", &[])
-                .node("Add m t", "y", &[])
+            net.floats("s", &shape, &scale).floats("t", &shape, &shift).node("Mul s c", "m", &[]).node(
+                "Add m t",
+                "y",
+                &[],
+            )
         }
     };
     let spellings: Vec<(u64, Box<dyn Fn(Net) -> Net>, &[f64])> = vec![
@@ -258,10 +264,13 @@ fn scales_and_shifts_become_weights() {
             .floats("k", &[4, C, 3, 3], &weights(9, 4 * C * 9))
             .node("Conv y k", "z", &[("pads", [pad; 4].into())])
             .output("z");
-        let scaled = Planar::new(c.shape, &mapped(&reference::activate(&c, kernels::Activation::Relu), |c, x| {
-            let deviation = (f64::from(variance[c]) + 1e-3).sqrt();
-            f64::from(scale[c]) * (x - f64::from(mean[c])) / deviation + f64::from(shift[c])
-        }));
+        let scaled = Planar::new(
+            c.shape,
+            &mapped(&reference::activate(&c, kernels::Activation::Relu), |c, x| {
+                let deviation = (f64::from(variance[c]) + 1e-3).sqrt();
+                f64::from(scale[c]) * (x - f64::from(mean[c])) / deviation + f64::from(shift[c])
+            }),
+        );
         let window = window(3, 1, Padding::all(pad as usize));
         let expected = reference::convolution(&scaled, window, &weights(9, 4 * C * 9), None);
         near(&run(&net, &x)[0].values, &expected.data);

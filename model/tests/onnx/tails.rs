@@ -2,8 +2,8 @@
 
 use crate::writer::Net;
 use crate::{array, near, run, weights};
-use kernels::reference::{self, Planar};
 use kernels::Shape;
+use kernels::reference::{self, Planar};
 use model::npy::Array;
 use model::onnx::{Fate, Network, check_bytes};
 
@@ -14,10 +14,12 @@ fn detector(batch: crate::writer::Dim) -> Net {
             .node(&format!("Transpose {name}c"), &format!("{name}t"), &[("perm", [0, 2, 3, 1].into())])
             .node(&format!("Reshape {name}t shape"), name, &[])
     };
-    let net = Net::new(13)
-        .input("x", &[batch, 3.into(), 4.into(), 6.into()])
-        .ints("shape", &[0, -1, 2])
-        .node("MaxPool x", "small", &[("kernel_shape", [3, 3].into()), ("strides", [2, 2].into()), ("pads", [1; 4].into())]);
+    let net =
+        Net::new(13).input("x", &[batch, 3.into(), 4.into(), 6.into()]).ints("shape", &[0, -1, 2]).node(
+            "MaxPool x",
+            "small",
+            &[("kernel_shape", [3, 3].into()), ("strides", [2, 2].into()), ("pads", [1; 4].into())],
+        );
     level(level(net, "x", "a"), "small", "b")
         .node("Concat a b", "both", &[("axis", 1.into())])
         .node("Softmax both", "scores", &[("axis", 2.into())])

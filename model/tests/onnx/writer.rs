@@ -201,11 +201,13 @@ impl Net {
         let mut words = call.split(' ');
         let operator = words.next().unwrap();
         // A dash stands for an input that is left out.
-        let node = words.fold(Message::default(), |node, name| node.text(1, if name == "-" { "" } else { name }));
+        let node =
+            words.fold(Message::default(), |node, name| node.text(1, if name == "-" { "" } else { name }));
         let node = outputs.split(' ').fold(node, |node, name| node.text(2, name));
         let node = node.text(3, &format!("{operator}_{}", self.constants)).text(4, operator).text(7, domain);
         self.constants += 1;
-        let node = attributes.iter().fold(node, |node, (name, value)| node.message(5, &attribute(name, value)));
+        let node =
+            attributes.iter().fold(node, |node, (name, value)| node.message(5, &attribute(name, value)));
         self.graph = self.graph.message(1, &node);
         self
     }

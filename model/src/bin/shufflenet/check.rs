@@ -105,7 +105,8 @@ fn as_json(file: &str, report: &Report) -> serde_json::Value {
     let ports = |ports: &[onnx::Port]| -> Vec<_> {
         ports.iter().map(|port| json!({ "name": port.name, "shape": port.shape })).collect()
     };
-    let fates = Fate::ALL.map(|fate| (fate.name().to_owned(), json!(report.operators(fate).into_iter().collect::<Vec<_>>())));
+    let fates = Fate::ALL
+        .map(|fate| (fate.name().to_owned(), json!(report.operators(fate).into_iter().collect::<Vec<_>>())));
     json!({
         "file": file,
         "producer": report.producer,

@@ -89,7 +89,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result {
     }
 
     let other = |error: npy::NpyError| Failure::Other(error.to_string());
-    let arrays = inputs.iter().map(|(_, path)| npy::read(path).map_err(other)).collect::<Result<Vec<Array>>>()?;
+    let arrays =
+        inputs.iter().map(|(_, path)| npy::read(path).map_err(other)).collect::<Result<Vec<Array>>>()?;
     let arrays: Vec<&Array> = arrays.iter().collect();
     let made = threads::run(context.threads, None, |parallel| {
         network.run(parallel, &arrays, &mut network.workspace())
