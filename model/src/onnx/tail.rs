@@ -9,7 +9,7 @@ use super::view::{Piece, View};
 
 /// Elements that all tensors may have here at a time, beside a multiple of what the graph made: what a file repeats must
 /// not fill the memory.
-const MAX_ELEMENTS: f64 = (1 << 24) as f64;
+const MAX_ELEMENTS: f64 = (1 << 22) as f64;
 
 /// From the graph's outputs to the file's.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 mod arrays;
 mod files;
 mod measured;
+mod networks;
 mod photos;
 mod usage;
 
