@@ -69,8 +69,18 @@ pub(crate) struct Lowering<'n, 'a> {
 /// What the file says about a node of the graph.
 #[derive(Clone, Debug)]
 enum Numbers {
-    Weights { weights: Weights, groups: usize, order: Option<Arc<[usize]>> },
-    Affine { scale: Arc<[f32]>, shift: Arc<[f32]> },
+    /// `order` says which of the file's weights of an output channel each of the graph's is; none of them: zero.
+    Weights {
+        weights: Weights,
+        groups: usize,
+        order: Option<Arc<[Option<usize>]>>,
+    },
+    /// A depthwise convolution of one tap.
+    Scale(Weights),
+    Affine {
+        scale: Arc<[f32]>,
+        shift: Arc<[f32]>,
+    },
 }
 
 impl Lowering<'_, '_> {
@@ -79,14 +89,22 @@ impl Lowering<'_, '_> {
         let failed = |why: String| Error::Graph { node: self.graph.node(value).name.clone(), why };
         Ok(match self.parameters.get(value.index()) {
             Some(Some(Numbers::Weights { weights, groups, order })) => {
-                let tensor = self.net.constants[weights.tensor].floats(self.folder).map_err(failed)?;
-                let (mut weights, bias) = folded(weights, *groups, tensor);
+                let (oc, tensor) = (&weights.oc, self.net.constants[weights.tensor].floats(self.folder));
+                let (mut weights, bias) = folded(weights, *groups, tensor.map_err(failed)?);
                 if let Some(order) = order {
-                    let row = order.len();
-                    let turned = weights.chunks_exact(row).flat_map(|from| order.iter().map(|&at| from[at]));
+                    let row = weights.len() / *oc;
+                    let turned = weights
+                        .chunks_exact(row)
+                        .flat_map(|from| order.iter().map(|at| at.map_or(0.0, |at| from[at])));
                     weights = turned.collect();
                 }
                 Some(Parameters { weights: weights.into(), bias: bias.map(Cow::Owned), batch_norm: None })
+            }
+            Some(Some(Numbers::Scale(weights))) => {
+                let tensor = self.net.constants[weights.tensor].floats(self.folder).map_err(failed)?;
+                let (scale, shift) = folded(weights, weights.oc, tensor);
+                let shift = shift.unwrap_or_else(|| vec![0.0; scale.len()]);
+                Some(Parameters { weights: scale.into(), bias: Some(shift.into()), batch_norm: None })
             }
             Some(Some(Numbers::Affine { scale, shift })) => Some(Parameters {
                 weights: Cow::Owned(scale.to_vec()),
@@ -96,6 +114,37 @@ impl Lowering<'_, '_> {
             _ => None,
         })
     }
+}
+
+/// A window that hangs over the map by its whole size or more, as one with a rim of zeros that does not; and where the
+/// weights of an output channel of so many input channels go.
+fn hanging_in(
+    window: &net::Window,
+    dilation: [usize; 2],
+    channels: usize,
+) -> (net::Window, Option<Arc<[Option<usize>]>>) {
+    let Padding::Sides(sides) = window.padding else { return (*window, None) };
+    let mut rim = [0; 2];
+    for side in 0..2 {
+        let hangs = sides[side].max(sides[side + 2]);
+        rim[side] = (hangs + 1).saturating_sub(window.kernel[side]);
+    }
+    if rim == [0, 0] || dilation != [1, 1] || rim[0].max(rim[1]) > 8 {
+        return (*window, None);
+    }
+    let [kh, kw] = window.kernel;
+    let [height, width] = [kh + 2 * rim[0], kw + 2 * rim[1]];
+    let mut order = Vec::with_capacity(channels * height * width);
+    for at in 0..channels * height * width {
+        let (channel, row, column) = (at / (height * width), at / width % height, at % width);
+        let tap = row
+            .checked_sub(rim[0])
+            .filter(|&row| row < kh)
+            .zip(column.checked_sub(rim[1]).filter(|&c| c < kw));
+        order.push(tap.map(|(row, column)| (channel * kh + row) * kw + column));
+    }
+    let padding = Padding::Sides(std::array::from_fn(|side| sides[side] + rim[side % 2]));
+    (net::Window { kernel: [height, width], padding, ..*window }, Some(order.into()))
 }
 
 /// Per node, whether something behind it runs in the graph alone.
@@ -390,17 +439,30 @@ impl<'n, 'a> Lowering<'n, 'a> {
         if conv.transposed.is_some() {
             return why("a transposed convolution", "Resize and a convolution");
         }
+        let extents = [shape[0], shape[2], shape[3]];
+        let oc = conv.weights.oc;
+        let one_tap = conv.window.kernel == [1, 1] && conv.window.stride == [1, 1];
+        if one_tap
+            && conv.window.padding == Padding::Sides([0; 4])
+            && conv.groups == oc
+            && oc == view.channels
+        {
+            let numbers = Numbers::Scale(conv.weights.clone());
+            let value = self.push(name, graph::Op::Affine(Activation::None), &[view.value], Some(numbers))?;
+            return Ok(View::map(&self.net.sizes, value, oc, extents));
+        }
+        let (window, order) = hanging_in(&conv.window, conv.dilation, view.channels / conv.groups);
         let op = graph::Conv {
-            oc: conv.weights.oc,
-            window: self.window(&view, &conv.window, conv.dilation)?,
+            oc,
+            window: self.window(&view, &window, conv.dilation)?,
             groups: conv.groups,
             bias: conv.weights.bias.is_some() || conv.weights.input.is_some(),
             batch_norm: false,
             activation: Activation::None,
         };
-        let numbers = Numbers::Weights { weights: conv.weights.clone(), groups: conv.groups, order: None };
+        let numbers = Numbers::Weights { weights: conv.weights.clone(), groups: conv.groups, order };
         let value = self.push(name, op, &[view.value], Some(numbers))?;
-        Ok(View::map(&self.net.sizes, value, conv.weights.oc, [shape[0], shape[2], shape[3]]))
+        Ok(View::map(&self.net.sizes, value, oc, extents))
     }
 
     /// Over the last axis: a 1x1 convolution where there are pixels beside it, a window as large as the map where the
@@ -444,7 +506,7 @@ impl<'n, 'a> Lowering<'n, 'a> {
         let ordered = self.in_order(&channel_view)?;
         // Where each weight of [channels, rows, columns] lies in the file's order.
         let c = ordered.channels;
-        let mut order = vec![0; c * h * w];
+        let mut order = vec![None; c * h * w];
         let mut strides = [0; 3];
         let mut stride = 1;
         for piece in inner.iter().rev() {
@@ -463,7 +525,7 @@ impl<'n, 'a> Lowering<'n, 'a> {
         }
         for (at, to) in order.iter_mut().enumerate() {
             let (channel, row, column) = (at / (h * w), at / w % h, at % w);
-            *to = channel * strides[0] + row * strides[1] + column * strides[2];
+            *to = Some(channel * strides[0] + row * strides[1] + column * strides[2]);
         }
         let mut op = graph::Conv::new(oc, h, 1).padding(kernels::Padding::all(0));
         op.bias = bias;

@@ -282,6 +282,36 @@ fn window(kernel: usize, stride: usize, padding: Padding) -> reference::Window {
     reference::Window { kernel, stride, padding }
 }
 
+/// Windows that no exporter of today would write: one tap that is padded, and one tap per channel.
+#[test]
+fn windows_of_one_tap() {
+    let x = array(&SHAPE);
+    let c = pointwise(&x);
+    let kernel = weights(6, 4 * C);
+    let padded = behind_a_convolution(13, |net| {
+        net.floats("k", &[4, C, 1, 1], &kernel).floats("b", &[4], &weights(7, 4)).node(
+            "Conv c k b",
+            "y",
+            &[("pads", [1, 1, 1, 1].into())],
+        )
+    });
+    let (h, w) = (SHAPE[2] + 2, SHAPE[3] + 2);
+    let inner = |y: usize, x: usize| (1..h - 1).contains(&y) && (1..w - 1).contains(&x);
+    let map = Planar::from_fn(
+        Shape::new(C, h, w),
+        |i, y, x| if inner(y, x) { c.get(i, y - 1, x - 1) } else { 0.0 },
+    );
+    let expected = reference::pointwise(&map, 1, &kernel, Some(&weights(7, 4)));
+    let found = run(&padded, &x);
+    assert_eq!(found[0].shape, [1, 4, h, w]);
+    near(&found[0].values, &expected.data);
+    let scale = weights(5, C);
+    let scaled = behind_a_convolution(13, |net| {
+        net.floats("k", &[C, 1, 1, 1], &scale).node("Conv c k", "y", &[("group", (C as i64).into())])
+    });
+    near(&run(&scaled, &x)[0].values, &mapped(&c, |c, x| f64::from(scale[c]) * x));
+}
+
 /// Padding as attributes, as inputs, as a node of its own, and as a rule.
 #[test]
 fn padding_in_every_spelling() {
