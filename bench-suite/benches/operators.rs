@@ -1,54 +1,14 @@
-//! One group per operator, over the layers of `shapes/*.txt` and every instruction set of this machine.
+//! One group per operator, over the layers of the ShuffleNetV2s and every instruction set of this machine.
 
-use std::collections::BTreeSet;
+mod common;
+
 use std::hint::black_box;
 
-use bench_suite::engine::Engine;
-use bench_suite::layer::{Kind, Layer};
-use bench_suite::weights::Weights;
-use bench_suite::{sweeps, twin};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use kernels::{
-    Activation, Affine, BatchNorm, ChannelOrder, Isa, Materialize, Pointwise, Serial, Shape, Tensor,
-};
-
-/// The distinct layers of one kind, all widths together.
-fn layers(kind: Kind) -> Vec<Layer> {
-    let mut seen = BTreeSet::new();
-    sweeps::layers()
-        .map(|(_, l)| l)
-        .filter(|l| l.kind() == kind && seen.insert(sweeps::layer_id(l)))
-        .collect()
-}
+use kernels::{Activation, Affine, BatchNorm, ChannelOrder, Isa, Materialize, Pointwise, Shape, Tensor};
 
 fn convolutions(c: &mut Criterion) {
-    let groups = [
-        ("pointwise", Kind::Pointwise),
-        ("depthwise", Kind::Depthwise),
-        ("convolution", Kind::Dense),
-        ("linear", Kind::Linear),
-    ];
-    for (name, kind) in groups {
-        let mut group = c.benchmark_group(name);
-        for layer in layers(kind) {
-            let graph = sweeps::single(&layer);
-            let weights = Weights::random(&graph);
-            group.throughput(Throughput::Elements(layer.flop()));
-            let Layer { ih, iw, ic, oc, kernel, stride, .. } = layer;
-            let shape = format!("{ic}-{oc}_{ih}x{iw}_k{kernel}s{stride}");
-            for isa in Isa::available() {
-                let engine = Engine::new(&graph, &weights, isa).expect("the kernels have this layer");
-                twin::check(&graph, &weights, &engine, false)
-                    .unwrap_or_else(|e| panic!("{name} {shape} {isa}: {e}"));
-                let mut arena = engine.arena();
-                engine.load(&mut arena, &twin::image(&graph));
-                group.bench_function(BenchmarkId::new(&shape, isa), |b| {
-                    b.iter(|| engine.run(&mut arena, &Serial))
-                });
-            }
-        }
-        group.finish();
-    }
+    common::bench(c, bench_suite::jobs::layers(), 100);
 }
 
 /// The maps between the units of the 1.0x network, on which element-wise operators would run.

@@ -1,15 +1,17 @@
 //! The command line.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, value_parser};
 use kernels::Isa;
 
-use crate::peers::Peers;
-use crate::report::Report;
-use crate::suite::{self, Mode, Options};
-use crate::{compare, output, sections, terminal, traffic};
+use crate::run::suite::{self, Mode, Options};
+use crate::run::traffic;
+use crate::tell::peers::Peers;
+use crate::tell::report::Report;
+use crate::tell::{self, compare, output};
 
 /// Measures this machine, the four guidelines of the ShuffleNetV2 paper and the networks behind them, and writes a
 /// report: index.html, report.json, plots as .svg, tables as .csv.
@@ -67,9 +69,10 @@ struct Run {
     /// Threads of everything that does not compare them
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..=1024))]
     threads: u16,
-    /// Instruction set of everything that does not compare them: auto, avx512, avx2 or portable
-    #[arg(long, value_name = "ISA", env = "KERNELS_ISA", default_value = "auto", value_parser = isa)]
-    isa: Isa,
+    /// Instruction set of everything that does not compare them: auto, avx512, avx2 or portable [default: what the
+    /// environment variable KERNELS_ISA says, else auto]
+    #[arg(long, value_name = "ISA", value_parser = isa)]
+    isa: Option<Isa>,
     /// Other engines' times, as bench-suite/peers/race.py writes them; left out where there is no such file
     #[arg(long, value_name = "FILE", default_value = "target/peers/peers.json")]
     peers: PathBuf,
@@ -102,7 +105,8 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             if !message.is_empty() {
-                eprintln!("error: {message}");
+                // Where even this cannot be written, nobody is listening.
+                let _ = writeln!(io::stderr(), "error: {message}");
             }
             ExitCode::FAILURE
         }
@@ -115,19 +119,31 @@ fn measure(run: &Run) -> Result<(), String> {
         (_, true) => Mode::Full,
         _ => Mode::Default,
     };
-    // A bad file should be known before three minutes have passed.
+    let isa = match run.isa {
+        Some(isa) => isa,
+        None => Isa::from_env().map_err(|e| format!("KERNELS_ISA: {e}"))?,
+    };
+    // A bad file, or a folder that takes none, should be known before three minutes have passed.
     let peers = Peers::read(&run.peers)?;
-    let mut report = suite::run(Options { mode, isa: run.isa, threads: usize::from(run.threads) })?;
+    output::prepare(&run.out)?;
+    let mut report = suite::run(Options { mode, isa, threads: usize::from(run.threads) })?;
     report.peers = peers;
     write(&report, &run.out)
 }
 
 fn write(report: &Report, out: &Path) -> Result<(), String> {
-    let document = sections::document(report);
+    let document = tell::document(report);
     output::write(report, &document, out)?;
-    print!("{}", terminal::summary(&document));
-    println!("\n{}", out.join("index.html").display());
-    Ok(())
+    print(&format!("{}\n{}\n", tell::summary(&document), out.join("index.html").display()))
+}
+
+/// Writes to the standard output. Who reads no further is no error.
+fn print(text: &str) -> Result<(), String> {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(format!("standard output: {e}")),
+        _ => Ok(()),
+    }
 }
 
 /// An empty message where everything worth saying has been printed.
@@ -137,6 +153,6 @@ fn compare_files(old: &Path, new: &Path, threshold: f64) -> Result<(), String> {
     if comparison.compared == 0 {
         return Err("the two reports have no measurement in common".into());
     }
-    print!("{}", comparison.text(threshold));
+    print(&comparison.text(threshold))?;
     if comparison.regressions(threshold).next().is_some() { Err(String::new()) } else { Ok(()) }
 }

@@ -4,5 +4,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    bench_suite::cli::main()
+    bench_suite::main()
 }

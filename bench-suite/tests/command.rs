@@ -1,12 +1,10 @@
 //! The command as a user meets it: exit status, messages, files.
 
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use bench_suite::report::Report;
+use serde_json::{Value, json};
 
 fn dir(name: &str) -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -27,30 +25,37 @@ fn ran(args: &[&str]) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-fn save(report: &Report, path: &Path) -> String {
-    fs::write(path, serde_json::to_string(report).unwrap()).unwrap();
+fn save(report: &Value, path: &Path) -> String {
+    fs::write(path, report.to_string()).unwrap();
     path.to_str().unwrap().to_owned()
 }
 
+/// A report of the first version, whose samples differ by no more than a thousandth.
+fn report() -> Value {
+    let mut report: Value = serde_json::from_str(include_str!("report-1.json")).unwrap();
+    for m in report["measurements"].as_array_mut().unwrap() {
+        let least = m["seconds"][0].as_f64().unwrap();
+        m["seconds"] = (0..20).map(|i| least * (1.0 + 0.0001 * f64::from(i))).collect();
+    }
+    report
+}
+
 /// The report with some measurements' samples multiplied.
-fn scaled(report: &Report, prefix: &str, factor: f64) -> Report {
+fn scaled(report: &Value, prefix: &str, factor: f64) -> Value {
     let mut report = report.clone();
-    for m in report.measurements.iter_mut().filter(|m| m.id.starts_with(prefix)) {
-        m.seconds.iter_mut().for_each(|s| *s *= factor);
+    for m in report["measurements"].as_array_mut().unwrap() {
+        if m["id"].as_str().unwrap().starts_with(prefix) {
+            let seconds: Vec<f64> = serde_json::from_value(m["seconds"].take()).unwrap();
+            m["seconds"] = seconds.iter().map(|s| s * factor).collect();
+        }
     }
     report
 }
 
 #[test]
-fn reports_survive_their_file() {
-    let report = common::report();
-    assert_eq!(Report::parse(&serde_json::to_string(&report).unwrap()).unwrap(), report);
-}
-
-#[test]
 fn comparing_finds_what_changed_and_nothing_else() {
     let dir = dir("compare");
-    let report = common::report();
+    let report = report();
     let old = save(&report, &dir.join("old.json"));
     let slower = save(&scaled(&report, "model/1.0", 1.2), &dir.join("slower.json"));
     let faster = save(&scaled(&report, "net/mobilenet_v2", 0.8), &dir.join("faster.json"));
@@ -74,11 +79,11 @@ fn comparing_finds_what_changed_and_nothing_else() {
 #[test]
 fn other_work_and_other_machines_are_told_apart() {
     let dir = dir("unlike");
-    let report = common::report();
+    let report = report();
     let mut other = report.clone();
-    other.environment.cpu = "another processor".into();
-    other.measurements[0].macs += 1;
-    other.measurements.pop();
+    other["environment"]["cpu"] = "another processor".into();
+    other["measurements"][0]["macs"] = 1.into();
+    other["measurements"].as_array_mut().unwrap().pop();
     let (old, new) = (save(&report, &dir.join("old.json")), save(&other, &dir.join("new.json")));
     let (status, out, _) = ran(&["compare", &old, &new]);
     assert_eq!(status, 0);
@@ -86,7 +91,9 @@ fn other_work_and_other_machines_are_told_apart() {
     assert!(out.contains("3 have no counterpart"), "{out}");
 
     let mut strange = report.clone();
-    strange.measurements.iter_mut().for_each(|m| m.id.push('!'));
+    for m in strange["measurements"].as_array_mut().unwrap() {
+        m["id"] = format!("{}!", m["id"].as_str().unwrap()).into();
+    }
     let strange = save(&strange, &dir.join("strange.json"));
     let (status, out, err) = ran(&["compare", &old, &strange]);
     assert_eq!((status, out.as_str()), (1, ""));
@@ -96,18 +103,30 @@ fn other_work_and_other_machines_are_told_apart() {
 #[test]
 fn bad_files_are_one_line_errors() {
     let dir = dir("bad");
-    let good = save(&common::report(), &dir.join("good.json"));
+    let good = save(&report(), &dir.join("good.json"));
     let mut cases = vec![("missing.json", None, "No such file")];
     cases.push(("garbage.json", Some("\u{0}\u{1}".to_owned()), "not a report of this program"));
     cases.push(("empty.json", Some(String::new()), "not a report of this program"));
-    cases.push(("other.json", Some("{\"schema\": 99}".to_owned()), "expected schema 1, found 99"));
+    cases.push(("other.json", Some("{\"schema\": 99}".to_owned()), "expected schema 2 or 1, found 99"));
     cases.push(("part.json", Some("{\"schema\": 1}".to_owned()), "missing field"));
-    let mut hollow = common::report();
-    hollow.measurements[3].seconds.clear();
-    cases.push(("hollow.json", Some(serde_json::to_string(&hollow).unwrap()), "at least one"));
-    let mut negative = common::report();
-    negative.measurements[3].seconds[0] = -1.0;
-    cases.push(("negative.json", Some(serde_json::to_string(&negative).unwrap()), "positive numbers"));
+    let mut changed = |name, at: &str, value: Value, expected| {
+        let mut report = report();
+        *report.pointer_mut(at).unwrap() = value;
+        cases.push((name, Some(report.to_string()), expected));
+    };
+    changed("hollow.json", "/measurements/3/seconds", json!([]), "at least one");
+    changed("negative.json", "/measurements/3/seconds/0", json!(-1.0), "positive numbers");
+    changed("odd.json", "/measurements", json!([1, "x"]), "not a report of this program");
+    changed("split.json", "/splits", json!({}), "not a report of this program");
+    // What an id becomes the name of must stay in the folder.
+    let mut outside = report();
+    outside["schema"] = 2.into();
+    outside["networks"] = json!([]);
+    outside["experiments"] =
+        json!([{ "id": "../x", "title": "", "method": "", "row_name": "", "columns": [] }]);
+    outside["splits"] = json!([]);
+    outside["cold"] = json!([]);
+    cases.push(("outside.json", Some(outside.to_string()), "letters and digits"));
     let deep = format!("{{\"schema\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
     cases.push(("deep.json", Some(deep), "not a report of this program"));
     for (name, content, expected) in cases {
@@ -156,10 +175,49 @@ fn usage_errors_are_status_2() {
     assert!(status == 0 && out.contains("--quick") && out.contains("compare"), "{out}");
 }
 
+/// Only what runs kernels asks which.
+#[test]
+fn the_instruction_set_of_the_environment_is_asked_for_where_it_matters() {
+    let dir = dir("environment");
+    let report = save(&report(), &dir.join("report.json"));
+    let with = |value: &str, args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bench-suite"));
+        let output = command.args(args).env("KERNELS_ISA", value).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    for value in ["", "mmx"] {
+        assert_eq!(with(value, &["compare", &report, &report]), (0, String::new()));
+    }
+    let (status, err) = with("mmx", &["--quick", "--out", dir.to_str().unwrap()]);
+    assert!(status == 1 && err.starts_with("error: KERNELS_ISA: ") && err.lines().count() == 1, "{err}");
+}
+
+#[test]
+fn who_reads_no_further_is_no_error_and_a_full_disk_is() {
+    let dir = dir("pipe");
+    let report = save(&report(), &dir.join("report.json"));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_bench-suite"))
+        .args(["compare", &report, &report])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+    if let Ok(full) = fs::OpenOptions::new().write(true).open("/dev/full") {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bench-suite"));
+        let output = command.args(["compare", &report, &report]).stdout(full).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && err.starts_with("error: standard output: "), "{err}");
+        assert_eq!(err.lines().count(), 1);
+    }
+}
+
 #[test]
 fn rendering_writes_every_file_and_a_summary() {
     let dir = dir("render");
-    let report = save(&common::report(), &dir.join("report.json"));
+    let report = save(&report(), &dir.join("report.json"));
     let out_dir = dir.join("a/b");
     let (status, out, err) = ran(&["render", &report, "--out", out_dir.to_str().unwrap()]);
     assert_eq!((status, err.as_str()), (0, ""));
@@ -187,8 +245,14 @@ fn rendering_writes_every_file_and_a_summary() {
 #[test]
 fn a_place_that_cannot_be_written_is_an_error() {
     let dir = dir("unwritable");
-    let report = save(&common::report(), &dir.join("report.json"));
-    let (status, out, err) = ran(&["render", &report, "--out", &report]);
-    assert_eq!((status, out.as_str()), (1, ""));
-    assert!(err.starts_with("error: ") && err.contains("report.json") && err.lines().count() == 1, "{err}");
+    let report = save(&report(), &dir.join("report.json"));
+    fs::create_dir_all(dir.join("out/index.html")).unwrap();
+    for (to, name) in [(report.as_str(), "report.json"), (dir.join("out").to_str().unwrap(), "index.html")] {
+        // Before three minutes of measuring, not after.
+        for args in [&["render", &report, "--out", to][..], &["--out", to]] {
+            let (status, out, err) = ran(args);
+            assert_eq!((status, out.as_str()), (1, ""));
+            assert!(err.starts_with("error: ") && err.contains(name) && err.lines().count() == 1, "{err}");
+        }
+    }
 }

@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use bench_suite::measure::{Plan, Series, Variant, interleave};
+use bench_suite::run::measure::{Plan, Series, Variant, interleave};
 use kernels::Isa;
 
 /// Some milliseconds of work on registers alone, which takes the same time wherever it runs.

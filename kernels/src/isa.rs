@@ -81,8 +81,8 @@ impl Isa {
     #[cfg(feature = "std")]
     pub fn from_env() -> Result<Self, Error> {
         match std::env::var_os("KERNELS_ISA") {
-            None => Ok(Self::best()),
-            Some(name) => Self::from_name(&name.to_string_lossy()),
+            Some(name) if !name.is_empty() => Self::from_name(&name.to_string_lossy()),
+            _ => Ok(Self::best()),
         }
     }
 

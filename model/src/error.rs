@@ -1,6 +1,6 @@
 //! What can be wrong with a network's description or its weights.
 
-use crate::weights::WeightsError;
+use crate::weights::{WeightsError, quoted};
 use std::fmt;
 
 /// Why a network could not be built. Displays as one line.
@@ -39,6 +39,21 @@ pub enum Error {
         /// The first tensor of the file, if there is one.
         first: Option<(String, Vec<usize>)>,
     },
+    /// Nothing in the checkpoint is a network; this comes nearest.
+    Nearest {
+        /// What its tensors' names have before the network's own; empty at the top of the file.
+        key: String,
+        /// Whose names they are.
+        wiring: &'static str,
+        /// How many tensors fit, and of how many that the network has; none where not even its size is known.
+        fit: Option<(usize, usize)>,
+        /// The first tensor in the way.
+        why: Box<Error>,
+    },
+    /// A tensor could be one thing or another.
+    Ambiguous(String),
+    /// What was asked for is not in the checkpoint.
+    NotThere(String),
     /// A node of a graph cannot do what is asked of it.
     Graph {
         /// Its name.
@@ -62,20 +77,32 @@ impl fmt::Display for Error {
         match self {
             Self::Config(why) => f.write_str(why),
             Self::Shape { tensor, expected, found } => {
-                write!(f, "tensor {tensor:?}: expected shape {expected:?}, found {found:?}")
+                write!(f, "tensor {}: expected shape {expected:?}, found {found:?}", quoted(tensor))
             }
             Self::Missing { tensor, expected } => {
-                write!(f, "tensor {tensor:?} of shape {expected:?} is missing from the checkpoint")
+                let shape =
+                    if expected.is_empty() { String::new() } else { format!(" of shape {expected:?}") };
+                write!(f, "tensor {}{shape} is missing from the checkpoint", quoted(tensor))
             }
             Self::Unexpected { tensor, found, network } => {
-                write!(f, "tensor {tensor:?} of shape {found:?} has no place in {network}")
+                write!(f, "tensor {} of shape {found:?} has no place in {network}", quoted(tensor))
             }
             Self::Unrecognised { first: None } => f.write_str("the checkpoint holds no tensor"),
             Self::Unrecognised { first: Some((name, shape)) } => write!(
                 f,
                 "not a ShuffleNetV2: expected \"conv1.0.weight\" (torchvision), \"first_conv.0.weight\" (megvii) or \
-                 \"conv1/kernel:0\" (keras), found {name:?} of shape {shape:?} first"
+                 \"conv1/kernel:0\" (keras), found {} of shape {shape:?} first",
+                quoted(name)
             ),
+            Self::Nearest { key, wiring, fit, why } => {
+                let place = if key.is_empty() { "the top level".to_owned() } else { quoted(key) };
+                write!(f, "no ShuffleNetV2 fits; nearest is {place}, named as {wiring}'s")?;
+                if let Some((fit, of)) = fit {
+                    write!(f, ", where {fit} of {of} tensors fit")?;
+                }
+                write!(f, ": {why}")
+            }
+            Self::Ambiguous(why) | Self::NotThere(why) => f.write_str(why),
             Self::Graph { node, why } => write!(f, "{node}: {why}"),
             Self::Weights(error) => error.fmt(f),
             Self::Kernel { layer, source } => write!(f, "{layer}: {source}"),
@@ -87,6 +114,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Weights(error) => Some(error),
+            Self::Nearest { why, .. } => Some(why),
             Self::Kernel { source, .. } => Some(source),
             _ => None,
         }

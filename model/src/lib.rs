@@ -1,25 +1,26 @@
 //! ShuffleNetV2.
 #![forbid(unsafe_code)]
 
-pub mod atomic_file;
 mod error;
-#[cfg(feature = "fetch")]
-pub mod fetch;
+mod files;
 pub mod graph;
 mod images;
-pub mod labels;
-pub mod npy;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod preprocess;
+mod probabilities;
 mod resize;
 pub mod shufflenet;
 pub mod weights;
 
 pub use error::Error;
+#[cfg(feature = "fetch")]
+pub use files::fetch;
+pub use files::{atomic as atomic_file, labels, npy};
 pub use graph::Workspace;
 pub use images::{Images, Layout};
-pub use shufflenet::{Config, Network, Synthetic, WIDTHS, Weights, Wiring};
+pub use probabilities::probabilities;
+pub use shufflenet::{Choice, Chosen, Config, Found, Network, Synthetic, WIDTHS, Weights, Wiring, find};
 
 /// Its example is compiled and run.
 #[cfg(doctest)]

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 mkdir -p target/web
-cp model/web/index.html model/web/page.js model/web/worker.js model/src/imagenet_classes.txt target/web/
+cp model/web/index.html model/web/page.js model/web/worker.js model/src/files/imagenet_classes.txt target/web/
 
 build() { # target features, name
     export WASM_FEATURES=$1

@@ -6,37 +6,37 @@ use super::{COLOURS, Plot};
 
 /// Groups of bars that start at zero.
 #[derive(Clone, Debug)]
-pub struct Bars {
+pub(crate) struct Bars {
     /// What the height means, with its unit.
-    pub title: String,
+    pub(crate) title: String,
     /// Names of the series, for the legend.
-    pub series: Vec<String>,
+    pub(crate) series: Vec<String>,
     /// The groups, from left to right.
-    pub groups: Vec<Group>,
+    pub(crate) groups: Vec<Group>,
     /// Names of the published values drawn over the bars, at most two.
-    pub papers: Vec<String>,
+    pub(crate) papers: Vec<String>,
     /// A value to draw a line at.
-    pub baseline: Option<f64>,
+    pub(crate) baseline: Option<f64>,
 }
 
 /// Bars that stand together.
 #[derive(Clone, Debug)]
-pub struct Group {
+pub(crate) struct Group {
     /// Text below the bars.
-    pub label: String,
+    pub(crate) label: String,
     /// One bar per series, in order.
-    pub bars: Vec<Bar>,
+    pub(crate) bars: Vec<Bar>,
 }
 
 /// One bar.
 #[derive(Clone, Debug, Default)]
-pub struct Bar {
+pub(crate) struct Bar {
     /// Height; a bar without a finite value is left out.
-    pub value: f64,
+    pub(crate) value: f64,
     /// Published values to compare with, in the order of [`Bars::papers`].
-    pub papers: [Option<f64>; 2],
+    pub(crate) papers: [Option<f64>; 2],
     /// Text shown when the bar is pointed at.
-    pub tip: String,
+    pub(crate) tip: String,
 }
 
 impl Plot for Bars {
@@ -126,22 +126,22 @@ fn label_below(svg: &mut Svg, label: &str, middle: f64, bottom: f64, room: f64) 
 
 /// Horizontal bars of parts, each bar filling the width.
 #[derive(Clone, Debug)]
-pub struct Stacked {
+pub(crate) struct Stacked {
     /// Names of the parts, for the legend.
-    pub parts: Vec<String>,
+    pub(crate) parts: Vec<String>,
     /// One bar each.
-    pub rows: Vec<Row>,
+    pub(crate) rows: Vec<Row>,
 }
 
 /// One bar of parts.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub(crate) struct Row {
     /// Name of the bar.
-    pub label: String,
+    pub(crate) label: String,
     /// Size of each part; they need not add up to one.
-    pub parts: Vec<f64>,
+    pub(crate) parts: Vec<f64>,
     /// Text after the name, such as the total.
-    pub note: String,
+    pub(crate) note: String,
 }
 
 impl Plot for Stacked {

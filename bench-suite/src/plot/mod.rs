@@ -10,15 +10,15 @@ mod scale;
 mod svg;
 mod xy;
 
-pub use bars::{Bar, Bars, Group, Row, Stacked};
+pub(crate) use bars::{Bar, Bars, Group, Row, Stacked};
+pub(crate) use scale::Axis;
 pub(crate) use scale::grouped;
-pub use scale::{Axis, Scale};
-pub use svg::Svg;
+pub(crate) use svg::Svg;
 pub(crate) use svg::escape;
-pub use xy::{Guide, Point, Series, Xy};
+pub(crate) use xy::{Guide, Point, Series, Xy};
 
 /// Rules for the classes used in plots; a page that inlines plots needs them once.
-pub const STYLE: &str = "\
+pub(crate) const STYLE: &str = "\
 .plot{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;color:#1c2024}\
 .plot text{fill:currentColor}.plot .axis{stroke:currentColor;stroke-width:1;opacity:.55;fill:none}\
 .plot .grid{stroke:currentColor;stroke-width:1;opacity:.13}.plot .dim{opacity:.72}\
@@ -36,10 +36,10 @@ pub const STYLE: &str = "\
 @media print{.plot{color:#000}.plot .mark,.plot .halo{stroke:#fff}}";
 
 /// Number of colours; more series start over.
-pub const COLOURS: usize = 7;
+pub(crate) const COLOURS: usize = 7;
 
 /// Anything that can be drawn.
-pub trait Plot {
+pub(crate) trait Plot {
     /// Draws for `width` CSS pixels.
     fn draw(&self, width: f64) -> Svg;
 }

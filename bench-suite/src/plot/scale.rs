@@ -2,7 +2,7 @@
 
 /// How values are spread along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scale {
+pub(crate) enum Scale {
     /// Equal steps, from zero.
     Linear,
     /// Equal steps that fit the values closely, not from zero.
@@ -13,26 +13,26 @@ pub enum Scale {
 
 /// An axis with its title and the values it has to hold.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Axis {
+pub(crate) struct Axis {
     /// What is shown, with its unit.
-    pub title: String,
+    pub(crate) title: String,
     /// How it is spread.
-    pub scale: Scale,
+    pub(crate) scale: Scale,
 }
 
 impl Axis {
     /// An axis from zero.
-    pub fn linear(title: impl Into<String>) -> Self {
+    pub(crate) fn linear(title: impl Into<String>) -> Self {
         Self { title: title.into(), scale: Scale::Linear }
     }
 
     /// An axis that fits its values.
-    pub fn close(title: impl Into<String>) -> Self {
+    pub(crate) fn close(title: impl Into<String>) -> Self {
         Self { title: title.into(), scale: Scale::Close }
     }
 
     /// A logarithmic axis.
-    pub fn log(title: impl Into<String>) -> Self {
+    pub(crate) fn log(title: impl Into<String>) -> Self {
         Self { title: title.into(), scale: Scale::Log }
     }
 }

@@ -6,7 +6,7 @@ use super::STYLE;
 
 /// A drawing of known size.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Svg {
+pub(crate) struct Svg {
     pub(super) width: f64,
     pub(super) height: f64,
     body: String,
@@ -144,7 +144,7 @@ impl Svg {
     }
 
     /// The element for a page that has [`STYLE`], shown as wide as it was drawn or narrower.
-    pub fn inline(&self, class: &str, description: &str) -> String {
+    pub(crate) fn inline(&self, class: &str, description: &str) -> String {
         let (w, h) = (self.width, self.height);
         format!(
             "<svg class=\"plot {class}\" viewBox=\"0 0 {w:.0} {h:.0}\" role=\"img\" aria-label=\"{}\">\n{}</svg>\n",
@@ -154,7 +154,7 @@ impl Svg {
     }
 
     /// A file of its own, with a title.
-    pub fn standalone(&self, title: &str) -> String {
+    pub(crate) fn standalone(&self, title: &str) -> String {
         let (w, h) = (self.width, self.height);
         let title = escape(title);
         format!(

@@ -6,50 +6,50 @@ use super::{COLOURS, Plot};
 
 /// A plot over two axes.
 #[derive(Clone, Debug)]
-pub struct Xy {
+pub(crate) struct Xy {
     /// Horizontal axis.
-    pub x: Axis,
+    pub(crate) x: Axis,
     /// Vertical axis.
-    pub y: Axis,
+    pub(crate) y: Axis,
     /// What is plotted.
-    pub series: Vec<Series>,
+    pub(crate) series: Vec<Series>,
     /// Lines for orientation, behind the series.
-    pub guides: Vec<Guide>,
+    pub(crate) guides: Vec<Guide>,
 }
 
 /// Points that belong together.
 #[derive(Clone, Debug)]
-pub struct Series {
+pub(crate) struct Series {
     /// Name in the legend.
-    pub name: String,
+    pub(crate) name: String,
     /// The points, in drawing order.
-    pub points: Vec<Point>,
+    pub(crate) points: Vec<Point>,
     /// Whether a line joins the points.
-    pub joined: bool,
+    pub(crate) joined: bool,
 }
 
 /// One point.
 #[derive(Clone, Debug)]
-pub struct Point {
+pub(crate) struct Point {
     /// Horizontal value.
-    pub x: f64,
+    pub(crate) x: f64,
     /// Vertical value.
-    pub y: f64,
+    pub(crate) y: f64,
     /// Text beside the mark; may be empty.
-    pub label: String,
+    pub(crate) label: String,
     /// Text shown when the mark is pointed at.
-    pub tip: String,
+    pub(crate) tip: String,
 }
 
 /// A line for orientation: an iso-line, or a roof.
 #[derive(Clone, Debug)]
-pub struct Guide {
+pub(crate) struct Guide {
     /// Text along the line, at its far end.
-    pub label: String,
+    pub(crate) label: String,
     /// Corners, from left to right.
-    pub points: Vec<(f64, f64)>,
+    pub(crate) points: Vec<(f64, f64)>,
     /// Drawn strongly, and kept in view by the axes.
-    pub strong: bool,
+    pub(crate) strong: bool,
 }
 
 /// An axis-parallel box, for keeping labels apart.

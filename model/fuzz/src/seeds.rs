@@ -3,6 +3,8 @@
 
 #[path = "../../tests/onnx/networks.rs"]
 mod networks;
+#[path = "../../tests/torch_files/mod.rs"]
+mod torch_files;
 #[allow(dead_code, reason = "the tests write more")]
 #[path = "../../tests/onnx/writer.rs"]
 mod writer;
@@ -13,16 +15,17 @@ use model::weights::{Checkpoint, save_safetensors};
 use model::{Network, Synthetic, Weights, Wiring};
 use std::fs;
 use std::path::{Path, PathBuf};
+use torch_files::{Storages, object, ordered_dict, string};
 
 fn main() {
     let corpus = PathBuf::from(std::env::args_os().nth(1).expect("the folder of the corpora"));
     let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/recorded");
     for (folder, endings, target) in [
         ("weights", &["pth"][..], "torch"),
-        ("weights", &["h5"], "hdf5"),
+        ("weights", &["h5", "keras"], "hdf5"),
         ("weights", &["safetensors"], "safetensors"),
         ("images", &["png", "jpg"], "pictures"),
-        ("arrays", &["npy"], "arrays"),
+        ("arrays", &["npy", "npz"], "arrays"),
     ] {
         let to = corpus.join(target);
         fs::create_dir_all(&to).unwrap();
@@ -38,7 +41,20 @@ fn main() {
         model::onnx::Network::from_bytes(&bytes, Isa::best()).expect("a seed is a whole network");
         fs::write(corpus.join(format!("onnx/{i}.onnx")), bytes).unwrap();
     }
-    fs::write(corpus.join("arrays/names.txt"), "tench\ngoldfish\r\n\u{e9}clair\n").unwrap();
+    fs::create_dir_all(corpus.join("pickle")).unwrap();
+    pickles(&corpus.join("pickle"));
+    for (name, text) in [
+        ("names.txt", "tench\ngoldfish\r\n\u{e9}clair\n\n"),
+        ("utf16.txt", "\u{feff}tench\rgoldfish"),
+        ("list.json", r#"["tench", "goldfish"]"#),
+        ("class_index.json", r#"{"0": ["n01440764", "tench"], "1": ["n01443537", "goldfish"]}"#),
+        ("class_to_idx.json", r#"{"goldfish": 1, "tench": 0}"#),
+        ("config.json", r#"{"id2label": {"0": "tench"}}"#),
+    ] {
+        let in_utf16 = || text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let bytes = if name == "utf16.txt" { in_utf16() } else { text.as_bytes().to_vec() };
+        fs::write(corpus.join("arrays").join(name), bytes).unwrap();
+    }
     for wiring in Wiring::ALL {
         let network = Synthetic::new(&model_fuzz::tiny(wiring)).unwrap();
         let tensors: Vec<Tensor> = network
@@ -59,13 +75,47 @@ fn main() {
         };
         if wiring == Wiring::Keras {
             write("hdf5/keras.h5".into(), keras(&tensors));
+            let config = br#"{"config": {"layers": [{"class_name": "BatchNormalization", "config": {"name":
+                "stage2/block1/bn_1x1conv_1", "epsilon": 0.1}}]}}"#;
+            let archive = [("config.json", &config[..]), ("model.weights.h5", &keras(&tensors))];
+            write("hdf5/archive.keras".into(), torch_files::zip(&archive));
         } else {
-            write(format!("torch/{wiring}.zip.pth"), torch_zip(&tensors));
-            write(format!("torch/{wiring}.legacy.pth"), torch_legacy(&tensors));
+            let mut storages = Storages::default();
+            let entries: Vec<(&String, Vec<u8>)> =
+                tensors.iter().map(|(name, shape, values)| (name, storages.tensor(shape, values))).collect();
+            let weights = ordered_dict(&entries);
+            write(format!("torch/{wiring}.zip.pth"), storages.zip(&weights));
+            write(format!("torch/{wiring}.legacy.pth"), storages.legacy(&weights));
+            let script = [("a/constants.pkl", &b"\x80\x02)."[..])];
+            let module = object("my", "Net", &[("_modules", weights)]);
+            write(format!("torch/{wiring}.script.pt"), storages.zip_with(&module, &script));
         }
         for file in files {
             Network::load(&Checkpoint::open(&file).unwrap(), Isa::best()).expect("a seed is a whole network");
         }
+    }
+}
+
+/// Small pickles with everything that the reader knows.
+fn pickles(folder: &Path) {
+    let mut storages = Storages::default();
+    let tensor = storages.tensor(&[2, 3], &[0.0; 6]);
+    let array = torch_files::call("numpy.core.multiarray", "_reconstruct", &[]);
+    let dtype = torch_files::call("numpy", "dtype", &[string("f4")]);
+    let shape = torch_files::tuple(&[torch_files::int(1)]);
+    let values = torch_files::byte_string(&[0; 4]);
+    let state = torch_files::tuple(&[torch_files::int(1), shape, dtype, b"\x89".to_vec(), values]);
+    let array = [&array[..], &state, b"b"].concat();
+    let within = Storages::default().storage("FloatStorage", 4, vec![0; 4]);
+    let within = torch_files::byte_string(&storages.legacy(&within));
+    let loaded = torch_files::call("torch.storage", "_load_from_bytes", &[within]);
+    let module = object("my", "Net", &[("_parameters", ordered_dict(&[("weight", tensor.clone())]))]);
+    let text = b"(I12\nI01\nF0.5\nVx\n(lp7\n0g7\nt".to_vec();
+    for (name, object) in
+        [("tensor", tensor), ("array", array), ("loaded", loaded), ("module", module), ("text", text)]
+    {
+        let file = [b"\x80\x02", &torch_files::dict(&[("a", object)])[..], b"."].concat();
+        fs::write(folder.join(name), file).unwrap();
     }
 }
 
@@ -105,68 +155,4 @@ fn group(to: &mut hdf5_pure::GroupBuilder, prefix: &str, tensors: &[Tensor]) {
         group(&mut inner, &format!("{prefix}{name}/"), tensors);
         to.add_group(inner.finish());
     }
-}
-
-/// `{name: tensor}` as `torch.save` pickles it, every tensor in a storage of its own.
-fn pickle(tensors: &[Tensor]) -> Vec<u8> {
-    let string = |text: &str| [&b"X"[..], &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
-    let int = |n: usize| [&b"J"[..], &(n as u32).to_le_bytes()].concat();
-    let ints =
-        |ns: &[usize]| [b"(", &ns.iter().flat_map(|&n| int(n)).collect::<Vec<u8>>()[..], b"t"].concat();
-    let mut bytes = b"}(".to_vec();
-    for (key, (name, shape, values)) in tensors.iter().enumerate() {
-        let strides: Vec<usize> = (0..shape.len()).map(|axis| shape[axis + 1..].iter().product()).collect();
-        bytes.extend(string(name));
-        bytes.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
-        bytes.extend(
-            [string("storage"), b"ctorch\nFloatStorage\n".to_vec(), string(&key.to_string())].concat(),
-        );
-        bytes.extend([string("cpu"), int(values.len()), b"tQ".to_vec(), int(0)].concat());
-        bytes.extend([ints(shape), ints(&strides), b"\x89}tR".to_vec()].concat());
-    }
-    bytes.push(b'u');
-    bytes
-}
-
-fn little_endian(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
-}
-
-fn torch_legacy(tensors: &[Tensor]) -> Vec<u8> {
-    let keys: Vec<String> = (0..tensors.len()).map(|key| key.to_string()).collect();
-    let keys =
-        keys.iter().flat_map(|key| [&b"X"[..], &(key.len() as u32).to_le_bytes(), key.as_bytes()].concat());
-    let pickles = [
-        b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19".to_vec(),
-        b"M\xe9\x03".to_vec(),
-        b"}X\x0d\0\0\0little_endian\x88s".to_vec(),
-        pickle(tensors),
-        [b"](", &keys.collect::<Vec<u8>>()[..], b"e"].concat(),
-    ];
-    let mut file: Vec<u8> =
-        pickles.iter().flat_map(|pickle| [b"\x80\x02", &pickle[..], b"."].concat()).collect();
-    for (.., values) in tensors {
-        file.extend((values.len() as u64).to_le_bytes());
-        file.extend(little_endian(values));
-    }
-    file
-}
-
-/// A zip archive of uncompressed entries, without checksums.
-fn torch_zip(tensors: &[Tensor]) -> Vec<u8> {
-    let mut entries = vec![(String::from("a/data.pkl"), [b"\x80\x02", &pickle(tensors)[..], b"."].concat())];
-    let storages = tensors.iter().enumerate();
-    entries.extend(storages.map(|(key, (.., values))| (format!("a/data/{key}"), little_endian(values))));
-    let (mut file, mut directory) = (Vec::new(), Vec::new());
-    for (name, data) in &entries {
-        let (offset, size) = ((file.len() as u32).to_le_bytes(), (data.len() as u32).to_le_bytes());
-        // Version, flags, method, time, date, checksum; sizes; lengths of the name and of the extra field.
-        let common =
-            [&[20, 0][..], &[0; 12], &size, &size, &(name.len() as u16).to_le_bytes(), &[0; 2]].concat();
-        file.extend([b"PK\x03\x04", &common[..], name.as_bytes(), data].concat());
-        directory.extend([b"PK\x01\x02\x14\0", &common[..], &[0; 10], &offset, name.as_bytes()].concat());
-    }
-    let count = (entries.len() as u16).to_le_bytes();
-    let (offset, size) = ((file.len() as u32).to_le_bytes(), (directory.len() as u32).to_le_bytes());
-    [&file[..], &directory, b"PK\x05\x06\0\0\0\0", &count, &count, &size, &offset, &[0; 2]].concat()
 }

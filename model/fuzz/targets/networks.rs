@@ -22,6 +22,20 @@ enum Edit {
     Unit(u8, u8),
     /// Every extent of one value becomes another: another width.
     Width(u8, u8),
+    /// What wrappers put before all names, or before those from one tensor on.
+    Prefix(u8, Prefix),
+    /// A tensor becomes one that cannot be read.
+    Unreadable(u8),
+}
+
+#[derive(Arbitrary, Debug)]
+enum Prefix {
+    Module,
+    Compiled,
+    Model,
+    Ema,
+    Backbone,
+    Other(String),
 }
 
 #[derive(Arbitrary, Debug)]
@@ -30,8 +44,10 @@ struct Tampered {
     edits: Vec<Edit>,
 }
 
-/// Names and shapes; the values are all alike.
+/// Names and shapes; the values are all alike. A shape of this one cannot be read.
 struct Tensors(Vec<(String, Vec<usize>)>);
+
+const UNREADABLE: [usize; 1] = [usize::MAX];
 
 /// A checkpoint's reader refuses those that declare more.
 const MOST: usize = 1 << 20;
@@ -42,7 +58,8 @@ impl Weights for Tensors {
     }
 
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, shape)| shape.clone())
+        let found = self.0.iter().find(|(known, _)| known == name).map(|(_, shape)| shape.clone());
+        found.filter(|shape| *shape != UNREADABLE)
     }
 
     fn read(&self, name: &str) -> Result<Vec<f32>, WeightsError> {
@@ -60,7 +77,8 @@ fuzz_target!(|tampered: Tampered| {
         apply(edit, &mut tensors);
     }
     let elements = |shape: &Vec<usize>| shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
-    let total = tensors.iter().try_fold(0usize, |sum, (_, shape)| sum.checked_add(elements(shape)?));
+    let readable = tensors.iter().filter(|(_, shape)| *shape != UNREADABLE);
+    let total = readable.map(|(_, shape)| elements(shape)).try_fold(0usize, |sum, n| sum.checked_add(n?));
     if total.is_some_and(|total| total <= MOST) {
         model_fuzz::load(&Tensors(tensors));
     }
@@ -113,6 +131,22 @@ fn apply(edit: &Edit, tensors: &mut Vec<(String, Vec<usize>)>) {
                 })
                 .collect();
             tensors.extend(copies.into_iter().take(40));
+        }
+        Edit::Prefix(i, prefix) => {
+            let prefix = match prefix {
+                Prefix::Module => "module.",
+                Prefix::Compiled => "_orig_mod.",
+                Prefix::Model => "model.",
+                Prefix::Ema => "model_ema.",
+                Prefix::Backbone => "backbone.",
+                Prefix::Other(other) => other,
+            };
+            let from = at(*i);
+            tensors[from..].iter_mut().for_each(|(name, _)| name.insert_str(0, prefix));
+        }
+        &Edit::Unreadable(i) => {
+            let i = at(i);
+            tensors[i].1 = UNREADABLE.to_vec();
         }
         &Edit::Width(from, to) => {
             for (_, shape) in tensors {

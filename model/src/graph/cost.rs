@@ -1,6 +1,7 @@
 //! What a layer costs, from shapes alone. The only definition of these numbers.
 
 use super::{Conv, Graph, Layer, Linear, Op};
+use crate::Error;
 use kernels::Shape;
 
 /// Bytes of an element: everything is `f32`.
@@ -80,8 +81,19 @@ pub struct Cost {
     pub lower_bound_bytes: Option<f64>,
 }
 
+impl Graph {
+    /// What each of this graph's layers costs for an image of `h` x `w`.
+    ///
+    /// # Errors
+    /// Where the network cannot run on such an image.
+    pub fn costs(&self, layers: &[Layer], h: usize, w: usize) -> Result<Vec<Cost>, Error> {
+        let shapes = self.shapes(h, w)?;
+        Ok(layers.iter().map(|layer| cost(self, layer, &shapes)).collect())
+    }
+}
+
 /// The cost of one layer of `graph`, whose nodes make maps of these `shapes`.
-pub(crate) fn cost(graph: &Graph, layer: &Layer, shapes: &[Shape]) -> Cost {
+fn cost(graph: &Graph, layer: &Layer, shapes: &[Shape]) -> Cost {
     let sides = |shape: Shape| [shape.c, shape.h, shape.w];
     let elements = |shape: Shape| (shape.c as u64).saturating_mul(shape.pixels() as u64);
     let reads: Vec<_> = layer.reads(graph).collect();

@@ -136,6 +136,13 @@ impl Layer {
     }
 }
 
+impl Graph {
+    /// What would run, in this order.
+    pub fn layers(&self, passes: Passes) -> Vec<Layer> {
+        fuse(self, passes)
+    }
+}
+
 /// How often each node's value is read by a node that runs or an output.
 pub(crate) fn readers(graph: &Graph, live: &[bool]) -> Vec<usize> {
     let mut readers = vec![0; live.len()];

@@ -1,7 +1,7 @@
 //! A graph packed for one instruction set, and how it runs. All calls of the kernels' operators are here.
 
 use super::arena::{Arena, Key, Layout, Piece, Workspace};
-use super::cost::{Cost, cost};
+use super::cost::Cost;
 use super::fuse::{Form, Layer, Passes, fuse};
 use super::place::{self, Entry, Place, place};
 use super::{Conv, Graph, Op, Parameters, Tensors};
@@ -132,8 +132,7 @@ impl Program {
     /// # Errors
     /// Where the network cannot run on such an image.
     pub fn costs(&self, h: usize, w: usize) -> Result<Vec<Cost>, Error> {
-        let shapes = self.graph.shapes(h, w)?;
-        Ok(self.layers.iter().map(|layer| cost(&self.graph, layer, &shapes)).collect())
+        self.graph.costs(&self.layers, h, w)
     }
 
     /// An empty workspace.

@@ -12,7 +12,7 @@ use kernels::reference::Window;
 /// # Errors
 /// Where the configuration contradicts itself.
 pub fn graph(config: &Config) -> Result<Graph, Error> {
-    Ok(describe(config)?.0)
+    Ok(describe(config, false)?.0)
 }
 
 /// Conv1, the pool and the stages alone, for a network that goes on otherwise: what each stage makes.
@@ -23,8 +23,9 @@ pub fn backbone(graph: &mut Graph, config: &Config, image: Value) -> Result<[Val
     Net { graph, config, sites: Vec::new() }.backbone(image)
 }
 
-/// The graph, and which of its nodes have weights.
-pub(crate) fn describe(config: &Config) -> Result<(Graph, Vec<(Value, Site)>), Error> {
+/// The graph, and which of its nodes have weights. A last layer has a bias where the wiring has one there, or else
+/// `head_bias`.
+pub(crate) fn describe(config: &Config, head_bias: bool) -> Result<(Graph, Vec<(Value, Site)>), Error> {
     let mut graph = Graph::new();
     let image = graph.named("image", Op::Input { channels: 3, size: None }, &[])?;
     let mut net = Net { graph: &mut graph, config, sites: Vec::new() };
@@ -32,7 +33,7 @@ pub(crate) fn describe(config: &Config) -> Result<(Graph, Vec<(Value, Site)>), E
     let x = net.pointwise(Site::Conv5, x, config.stage_channels[4])?;
     let x = net.graph.named("pool", Op::GlobalAverage, &[x])?;
     if config.classes > 0 {
-        net.fc(x, config.classes)?;
+        net.fc(x, config.classes, head_bias)?;
     }
     let sites = net.sites;
     Ok((graph, sites))
@@ -40,7 +41,7 @@ pub(crate) fn describe(config: &Config) -> Result<(Graph, Vec<(Value, Site)>), E
 
 /// Visits every convolution of `config`, and the fully connected layer, with the shape of its weights in PyTorch's order.
 pub(crate) fn each_site(config: &Config, mut visit: impl FnMut(Site, Vec<usize>)) -> Result<(), Error> {
-    let (graph, sites) = describe(config)?;
+    let (graph, sites) = describe(config, false)?;
     sites.into_iter().for_each(|(value, site)| visit(site, graph.weights(value)));
     Ok(())
 }
@@ -102,8 +103,8 @@ impl Net<'_> {
         self.conv(site, x, Conv::new(channels, 3, stride).groups(channels))
     }
 
-    fn fc(&mut self, x: Value, oc: usize) -> Result<Value, Error> {
-        let bias = self.config.wiring.names(Site::Fc).bias.is_some();
+    fn fc(&mut self, x: Value, oc: usize, bias: bool) -> Result<Value, Error> {
+        let bias = bias || self.config.wiring.names(Site::Fc).bias.is_some();
         let fc = Op::Linear(Linear { oc, bias, activation: Activation::None });
         let x = self.graph.named(&Site::Fc.label(), fc, &[x])?;
         self.sites.push((x, Site::Fc));

@@ -9,6 +9,7 @@ mod wiring;
 pub use architecture::{backbone, graph};
 pub use config::{Config, WIDTHS};
 pub use named::{Synthetic, Weights};
+pub use recognise::{Choice, Chosen, Found, find};
 pub use wiring::Wiring;
 
 use crate::Error;
@@ -48,18 +49,20 @@ impl Network {
     /// Where the configuration contradicts itself, a tensor is missing or shaped otherwise, or the instruction set is
     /// not available.
     pub fn new(config: &Config, weights: &dyn Weights, isa: Isa) -> Result<Self, Error> {
-        let (graph, sites) = architecture::describe(config)?;
+        let head_bias = weights.shape(config.wiring.head_bias()).is_some();
+        let (graph, sites) = architecture::describe(config, head_bias)?;
         let tensors = Named { weights, wiring: config.wiring, sites };
         let program = Program::build(&graph, &tensors, isa, Passes::All)?;
         Ok(Self { config: config.clone(), program })
     }
 
-    /// Recognises what `weights` are and builds that network.
+    /// Finds the network among `weights` and builds it.
     ///
     /// # Errors
-    /// As [`Config::recognise`] and [`Network::new`].
+    /// As [`find`] and [`Network::new`].
     pub fn load(weights: &dyn Weights, isa: Isa) -> Result<Self, Error> {
-        Self::new(&Config::recognise(weights)?, weights, isa)
+        let found = find(weights, &Choice::default())?;
+        Self::new(&found.config, &found.weights, isa)
     }
 
     /// What the network is.

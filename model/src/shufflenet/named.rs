@@ -5,7 +5,7 @@ use super::config::Config;
 use super::wiring::{Site, Wiring};
 use crate::Error;
 use crate::graph::{Graph, Parameters, Statistics, Tensors, Value, uniform};
-use crate::weights::{Checkpoint, WeightsError};
+use crate::weights::{Checkpoint, DType, WeightsError};
 use std::borrow::Cow;
 
 /// Named tensors: a checkpoint, or weights made up.
@@ -19,6 +19,10 @@ pub trait Weights {
     /// # Errors
     /// Where there is no such tensor, or its values cannot be had as floats.
     fn read(&self, name: &str) -> Result<Vec<f32>, WeightsError>;
+    /// Whether a tensor holds floats.
+    fn is_float(&self, _name: &str) -> bool {
+        true
+    }
     /// What keeps the root of a batch normalisation from zero, where the source itself says so; `batch_norm` is the name
     /// of its scale.
     fn epsilon(&self, _batch_norm: &str) -> Option<f32> {
@@ -37,6 +41,14 @@ impl Weights for Checkpoint {
 
     fn read(&self, name: &str) -> Result<Vec<f32>, WeightsError> {
         Checkpoint::read(self, name)
+    }
+
+    fn is_float(&self, name: &str) -> bool {
+        Checkpoint::dtype(self, name).is_some_and(DType::is_float)
+    }
+
+    fn epsilon(&self, batch_norm: &str) -> Option<f32> {
+        Checkpoint::epsilon(self, batch_norm)
     }
 }
 
@@ -102,7 +114,7 @@ impl Weights for Synthetic {
 }
 
 /// The shape in which a wiring's checkpoints store weights that PyTorch's would as `shape`.
-fn stored(wiring: Wiring, site: Site, shape: &[usize]) -> Vec<usize> {
+pub(super) fn stored(wiring: Wiring, site: Site, shape: &[usize]) -> Vec<usize> {
     match (wiring.is_tensorflow(), shape) {
         (true, &[oc, _, kh, kw]) if site.is_depthwise() => vec![kh, kw, oc, 1],
         (true, &[oc, ic, kh, kw]) => vec![kh, kw, ic, oc],
@@ -133,9 +145,12 @@ impl Tensors for Named<'_> {
             let [gamma, beta] = [vector(gamma)?, vector(beta)?];
             Ok::<_, Error>(Statistics { gamma, beta, mean: vector(mean)?, variance: vector(variance)?, eps })
         };
+        let head_bias = self.wiring.head_bias();
+        let has_bias = matches!(site, Site::Fc) && self.weights.shape(head_bias).is_some();
+        let own_bias = has_bias.then(|| head_bias.to_owned());
         Ok(Parameters {
             weights: weights.into(),
-            bias: names.bias.as_ref().map(vector).transpose()?,
+            bias: names.bias.as_ref().or(own_bias.as_ref()).map(vector).transpose()?,
             batch_norm: names.batch_norm.as_ref().map(statistics).transpose()?,
         })
     }

@@ -74,6 +74,16 @@ impl Wiring {
         self == Self::Keras
     }
 
+    /// What the bias of the last layer is called. The authors' own network has none, but one with another last layer may
+    /// have.
+    pub(crate) const fn head_bias(self) -> &'static str {
+        match self {
+            Self::Torchvision => "fc.bias",
+            Self::Megvii => "classifier.0.bias",
+            Self::Keras => "fc/bias:0",
+        }
+    }
+
     /// What the tensors of one convolution are called.
     pub(crate) fn names(self, site: Site) -> Names {
         match self {

@@ -3,20 +3,25 @@
 //! The header is parsed and checked by the `safetensors` crate (no gaps, no overlaps, sizes that fit
 //! shapes); the tensors are read and written here, one at a time.
 
+use super::contents::{Contents, Named};
+use super::dtype::DType;
+use super::error::WeightsError;
 use super::source::Source;
-use super::{Checkpoint, DType, Tensor, WeightsError, dense_strides, quoted};
+use super::tensor::Tensor;
+
 use crate::atomic_file::AtomicFile;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Headers of more bytes are refused: a ShuffleNetV2's has 30 KB.
 const MAX_HEADER: u64 = 16 << 20;
 
 /// Reads the header.
-pub(super) fn read(source: &Source) -> Result<BTreeMap<String, Tensor>, String> {
+pub(super) fn read(source: &Arc<Source>) -> Result<Contents, String> {
     let mut len = [0; 8];
     source.read_at(0, &mut len).map_err(|e| e.to_string())?;
     let len = u64::from_le_bytes(len);
@@ -34,55 +39,31 @@ pub(super) fn read(source: &Source) -> Result<BTreeMap<String, Tensor>, String> 
             source.len() - data
         ));
     }
-    let mut tensors = BTreeMap::new();
-    for (name, info) in header.tensors() {
-        let dtype = from_safetensors(info.dtype).ok_or_else(|| {
-            format!("tensor {} holds {} values, which are not supported", quoted(&name), info.dtype)
-        })?;
-        let offset = data + info.data_offsets.0 as u64;
-        let strides = dense_strides(&info.shape);
-        tensors.insert(name, Tensor { dtype, shape: info.shape.clone(), offset, strides });
-    }
-    Ok(tensors)
+    let tensors = header.offset_keys().into_iter().filter_map(|name| {
+        let info = header.info(&name)?;
+        let tensor = match from_safetensors(info.dtype) {
+            Some(dtype) => {
+                Tensor::dense(dtype, info.shape.clone(), false, source, data + info.data_offsets.0 as u64)
+                    .ok_or("it lies outside of the file".into())
+            }
+            None => Err(format!("it holds {} values, which are not supported", info.dtype)),
+        };
+        Some(Named { name, tensor: tensor.map(Arc::new).map_err(Arc::from) })
+    });
+    let tensors = tensors.collect();
+    let written = header.metadata().as_ref().and_then(|metadata| metadata.get(EPSILONS));
+    let epsilons = written.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+    Ok(Contents { tensors, epsilons, ..Contents::default() })
 }
 
-/// Writes `f32` tensors, given as name, shape and values in C order, into a safetensors file.
-///
-/// The tensors are sorted by name, the file says which library wrote it, and it appears under its name only
-/// when it is complete.
-///
-/// # Panics
-/// When the number of values is not the product of the shape.
-pub fn save_safetensors<'a>(
-    path: &Path,
-    tensors: impl IntoIterator<Item = (&'a str, &'a [usize], &'a [f32])>,
-) -> Result<(), WeightsError> {
-    let tensors: BTreeMap<&str, (&[usize], &[f32])> =
-        tensors.into_iter().map(|(name, shape, values)| (name, (shape, values))).collect();
-    for (name, (shape, values)) in &tensors {
-        assert_eq!(shape.iter().product::<usize>(), values.len(), "values of {name} for shape {shape:?}");
-    }
-    let infos = tensors.iter().map(|(&name, (shape, _))| (name, DType::F32, *shape));
-    write(path, infos, |name| Ok(tensors[name].1.iter().flat_map(|value| value.to_le_bytes()).collect()))
-}
+/// Where the metadata of a file say what batch normalisations add to their variance: a JSON object, by layer.
+const EPSILONS: &str = "batch_norm_epsilon";
 
-/// Rewrites a checkpoint of any format as safetensors, element types kept, one tensor in memory at a time.
-///
-/// ```no_run
-/// # fn main() -> Result<(), model::weights::WeightsError> {
-/// model::weights::convert("shufflenetv2_x1-5666bf0f80.pth".as_ref(), "x1.safetensors".as_ref())?;
-/// # Ok(()) }
-/// ```
-pub fn convert(input: &Path, output: &Path) -> Result<(), WeightsError> {
-    let checkpoint = Checkpoint::open(input)?;
-    let infos =
-        checkpoint.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.dtype, &tensor.shape[..]));
-    write(output, infos, |name| checkpoint.read_raw(name))
-}
-
-fn write<'a>(
+/// Writes tensors, given as name, type and shape; `bytes` gets the elements of one, little endian, in C order.
+pub(super) fn write<'a>(
     path: &Path,
     tensors: impl Iterator<Item = (&'a str, DType, &'a [usize])>,
+    epsilons: &BTreeMap<&str, f32>,
     bytes: impl Fn(&str) -> Result<Vec<u8>, WeightsError>,
 ) -> Result<(), WeightsError> {
     // Wide elements first, so that each tensor is aligned to its type; then by name.
@@ -98,11 +79,15 @@ fn write<'a>(
     });
     let infos = infos.collect();
     let generator = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
-    let metadata = [("format", "pt"), ("generator", generator)].map(|(k, v)| (k.to_owned(), v.to_owned()));
-
+    let mut metadata = vec![("format", "pt".to_owned()), ("generator", generator.to_owned())];
     let io_error = |source| WeightsError::Io { path: Some(path.to_owned()), source };
+    if !epsilons.is_empty() {
+        let json = serde_json::to_string(epsilons).map_err(|e| io_error(e.into()))?;
+        metadata.push((EPSILONS, json));
+    }
+    let metadata = metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     let header =
-        Metadata::new(Some(metadata.into()), infos).map_err(|e| io_error(io::Error::other(e.to_string())))?;
+        Metadata::new(Some(metadata), infos).map_err(|e| io_error(io::Error::other(e.to_string())))?;
     let mut header = serde_json::to_vec(&header).map_err(|e| io_error(e.into()))?;
     header.resize(header.len().next_multiple_of(8), b' ');
 

@@ -1,9 +1,12 @@
 //! The command `shufflenet` from outside: what it prints, writes and returns.
 
 mod arrays;
+mod checkpoints;
 mod files;
 mod measured;
 mod networks;
+#[cfg(target_os = "linux")]
+mod outputs;
 mod photos;
 mod usage;
 

@@ -1,6 +1,6 @@
 //! `shufflenet summary`, `bench` and `profile`.
 
-use crate::{files, run, scratch};
+use crate::{files, finish, run, scratch};
 use kernels::Isa;
 use model::{Config, Network, Synthetic, WIDTHS, Wiring};
 use serde_json::Value;
@@ -85,7 +85,7 @@ fn a_plot_is_a_whole_file_or_none() {
     }
     let nowhere = dir.join("no folder/network.svg");
     run(["summary", "--plot", nowhere.to_str().unwrap()]).failed(1, &["network.svg", "No such file"]);
-    run(["summary", "--plot", dir.to_str().unwrap()]).failed(1, &["plot", "not a regular file"]);
+    run(["summary", "--plot", dir.to_str().unwrap()]).failed(1, &["plot: Is a directory"]);
     assert_eq!(files(&dir), ["network.svg"]);
 }
 
@@ -132,6 +132,40 @@ fn bench_tells_all_that_it_promises() {
             assert!(percent > 0.5 && percent < 105.0, "{report}");
         }
     }
+}
+
+/// Threads beyond the processors that there are add nothing to the peak.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_peak_is_that_of_the_processors_really_had() {
+    let allowed = std::fs::read_to_string("/proc/self/status").unwrap();
+    let list = allowed.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    let first = list.trim().split([',', '-']).next().unwrap();
+    let peak = |command: &str, threads: &str| {
+        let mut words = std::process::Command::new("taskset");
+        words.args([
+            "-c",
+            first,
+            env!("CARGO_BIN_EXE_shufflenet"),
+            command,
+            "--width",
+            "0.5",
+            "--size",
+            "64",
+        ]);
+        words.args(["--seconds", "0.2", "--json", "--threads", threads]);
+        let report: Value = serde_json::from_str(&finish(words).good()).unwrap();
+        assert_eq!(report["processors"], 1, "{report}");
+        number(&report, "peak_gflops")
+    };
+    if std::process::Command::new("taskset").arg("--version").output().is_ok() {
+        for command in ["bench", "profile"] {
+            let (one, sixteen) = (peak(command, "1"), peak(command, "16"));
+            assert!(sixteen < 2.0 * one, "{one} GFLOP/s with one thread, {sixteen} with sixteen");
+        }
+    }
+    let here = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(json(&["bench", "--size", "32", "--seconds", "0.01", "--json"])["processors"], here);
 }
 
 #[test]

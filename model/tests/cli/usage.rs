@@ -8,7 +8,7 @@ const COMMANDS: [&str; 7] = ["classify", "logits", "summary", "profile", "bench"
 
 #[test]
 fn wrong_usage_is_one_line_and_status_2() {
-    let cases: [(&[&str], &[&str]); 28] = [
+    let cases: [(&[&str], &[&str]); 33] = [
         (&[], &["expected a command", "classify", "convert", "--help"]),
         (&["nonsense"], &["nonsense"]),
         (&["--nonsense"], &["--nonsense"]),
@@ -25,7 +25,12 @@ fn wrong_usage_is_one_line_and_status_2() {
         (&["bench", "--seconds", "0"], &["--seconds"]),
         (&["bench", "--seconds", "NaN"], &["--seconds"]),
         (&["bench", "--threads", "0"], &["--threads"]),
-        (&["bench", "--threads", "two"], &["--threads"]),
+        (&["bench", "--threads", "two"], &["--threads", "expected a whole number from 1 to 1024"]),
+        (&["bench", "--threads", "-1"], &["--threads", "'-1'", "1 to 1024"]),
+        (&["bench", "--batch", "2.5"], &["--batch", "expected a whole number from 1 to 4096"]),
+        (&["bench", "--seconds", "-1"], &["--seconds", "above 0"]),
+        (&["bench", "--isa", ""], &["--isa", "auto, avx512, avx2, portable"]),
+        (&["logits", "--weights", "w.pth", "--input", "x.npy", "--output", ""], &["--output"]),
         (&["bench", "--isa", "sse9"], &["sse9", "auto, avx512, avx2, portable"]),
         (&["bench", "--pin", "x"], &["--pin"]),
         (&["bench", "--pin", "3-1"], &["--pin", "3-1"]),
@@ -46,7 +51,7 @@ fn wrong_usage_is_one_line_and_status_2() {
 #[test]
 fn an_instruction_set_that_is_not_there_is_an_error() {
     for isa in Isa::ALL {
-        let ran = run(["summary", "--isa", isa.name()]);
+        let ran = run(["bench", "--size", "32", "--seconds", "0.01", "--isa", isa.name()]);
         if isa.is_available() {
             ran.good();
         } else {
@@ -58,8 +63,18 @@ fn an_instruction_set_that_is_not_there_is_an_error() {
         command.env("KERNELS_ISA", value);
         finish(command)
     };
-    with("sse9", &["summary"]).failed(1, &["KERNELS_ISA", "sse9", "portable"]);
+    with("sse9", &["bench"]).failed(1, &["KERNELS_ISA", "sse9", "portable"]);
+    // Commands that run nothing do not read it, and an empty one is none.
+    let no_file = ["convert", "no.pth", "out.safetensors"];
+    for value in ["", "sse9"] {
+        with(value, &["summary"]).good();
+        with(value, &["--help"]).good();
+        with(value, &["bench", "--help"]).good();
+        with(value, &no_file).failed(1, &["no.pth", "No such file"]);
+        with(value, &["fetch", "0.5", "--base-url", "x"]).failed(1, &["https"]);
+    }
     let bench = ["bench", "--size", "32", "--seconds", "0.01", "--json"];
+    assert_eq!(with("", &bench).good().contains("\"isa\":\"portable\""), Isa::best().name() == "portable");
     assert!(with("portable", &bench).good().contains("\"isa\":\"portable\""));
     // The option has the last word.
     let both = [&bench[..], &["--isa", "portable"]].concat();

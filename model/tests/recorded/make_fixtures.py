@@ -2,7 +2,7 @@
 """Writes the small files that model/tests/{weights,images,arrays,hostile_files}.rs read.
 
     pip install torch==2.15.0 torchvision==0.29.2 safetensors==0.8.0 tf_keras==2.21.0 \
-                tensorflow==2.21.0 h5py==3.14.0 numpy==2.4.6 pillow==13.0.0
+                tensorflow==2.21.0 keras==3.15.1 h5py==3.14.0 numpy==2.4.6 pillow==13.0.0
     python make_fixtures.py            # overwrites weights/, images/ and arrays/ beside this file
 
 Every weight is `ramp(k, shape)`: element i (counted in C order) of tensor k is k + i / 4. The tests
@@ -122,6 +122,29 @@ def keras_files(out):
         g.create_dataset("c/steps:0", data=np.int64(7))
         g.create_dataset("c/empty:0", (0, 3), "f4")
 
+    # Ways to store an array: in chunks that stick out of it, compressed, shuffled, with checksums, big-endian.
+    for file, options in [("codecs.h5", {}), ("codecs_latest.h5", {"libver": "latest"}),
+                          ("user_block.h5", {"userblock_size": 1024})]:
+        with h5py.File(out / file, "w", **options) as f:
+            for k, (name, kind, how) in enumerate([
+                ("plain", "<f4", {}), ("big", ">f8", {}), ("chunks", "<f4", {"chunks": (3, 2)}),
+                ("one_chunk", ">f4", {"chunks": (7, 5), "compression": "gzip"}),
+                ("gzip", "<f2", {"chunks": (3, 2), "compression": "gzip", "compression_opts": 9}),
+                ("shuffle", ">f8", {"chunks": (4, 4), "compression": "gzip", "shuffle": True}),
+                ("checksum", "<f4", {"chunks": (2, 5), "fletcher32": True}),
+                ("all", ">f4", {"chunks": (3, 3), "compression": "gzip", "shuffle": True, "fletcher32": True}),
+                ("row", "<f4", {"chunks": (1,), "shape": (7,)}),
+            ]):
+                shape = how.pop("shape", (7, 5))
+                f.create_dataset(name, data=ramp(k, shape).astype(kind), **how)
+    with h5py.File(out / "lzf.h5", "w") as f:
+        f.create_dataset("lzf", data=ramp(0, (7, 5)), chunks=(7, 5), compression="lzf")
+    # A byte of a chunk is changed after its checksum was made.
+    damaged = bytearray((out / "codecs.h5").read_bytes())
+    with h5py.File(out / "codecs.h5") as f:
+        damaged[f["checksum"].id.get_chunk_info(0).byte_offset + 3] ^= 1
+    (out / "checksum.h5").write_bytes(damaged)
+
     # Files that must be refused.
     def one_dataset(file, *args, **kwargs):
         with h5py.File(out / file, "w") as f:
@@ -143,6 +166,66 @@ def keras_files(out):
         g.attrs["weight_names"] = ["a/kernel:0"]
         g["a"] = h5py.SoftLink("/a/a")
         g["self"] = g
+
+
+def keras_3_files(out):
+    """Keras 3 names the groups of layers by their class; the names that users gave are attributes and in config.json."""
+    import keras
+    import numpy as np
+
+    layers = keras.layers
+    x = image = layers.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, use_bias=False, name="conv1")(x)
+    x = layers.Conv2D(2, 1, name="stage2_block1_1x1conv_1")(x)
+    x = layers.BatchNormalization(epsilon=1e-5, name="stage2_block1_bn_1x1conv_1")(x)
+    x = layers.DepthwiseConv2D(3, name="stage2_block1_3x3dwconv")(x)
+    x = layers.Dense(5, name="fc")(layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(image, x)
+    for k, weight in enumerate(model.weights):
+        weight.assign(ramp(k, tuple(weight.shape)))
+        print("keras 3", k, weight.path, tuple(weight.shape))
+    model.save_weights(out / "keras3.weights.h5")
+    model.save(out / "keras3.keras")
+    model.save(out / "keras3_legacy.h5")
+
+    # A whole network whose layers were never named, with another epsilon, and what it says to an image: element i of
+    # the image is (i % 13) / 6.5 - 1. Packed again, since most of it are empty groups.
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(1)
+    relu = lambda x: layers.Activation("relu")(layers.BatchNormalization(epsilon=1e-5)(x))
+    normal = lambda x: layers.BatchNormalization(epsilon=1e-5)(x)
+    x = image = layers.Input((32, 32, 3))
+    x = layers.Conv2D(4, 3, strides=2, padding="same", use_bias=False, activation="relu")(x)
+    x = layers.MaxPool2D(3, 2, padding="same")(x)
+    for oc in [8, 12, 16]:
+        half = oc // 2
+        for block in range(2):
+            stride = 2 - block
+            main, other = (x[..., half:], x[..., :half]) if block else (x, x)
+            main = relu(layers.Conv2D(half, 1)(main))
+            main = normal(layers.DepthwiseConv2D(3, strides=stride, padding="same")(main))
+            main = relu(layers.Conv2D(half, 1)(main))
+            if not block:
+                other = normal(layers.DepthwiseConv2D(3, strides=2, padding="same")(other))
+                other = relu(layers.Conv2D(half, 1)(other))
+            x = layers.Concatenate()([main, other])
+            height, width = x.shape[1:3]
+            x = layers.Reshape((height, width, 2, half))(x)
+            x = layers.Reshape((height, width, oc))(layers.Permute((1, 2, 4, 3))(x))
+    x = layers.Conv2D(6, 1, activation="relu")(x)
+    model = keras.Model(image, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    generator = np.random.default_rng(1)
+    for weight in model.weights:
+        low, high = (0.01, 0.5) if "variance" in weight.path else (0.5, 1.5) if "gamma" in weight.path else (-0.5, 0.5)
+        weight.assign(generator.uniform(low, high, weight.shape))
+    model.save(out / "unpacked.keras")
+    with zipfile.ZipFile(out / "unpacked.keras") as src, \
+            zipfile.ZipFile(out / "keras3_unnamed.keras", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as dst:
+        for item in src.namelist():
+            dst.writestr(item, src.read(item))
+    (out / "unpacked.keras").unlink()
+    pixels = (np.arange(32 * 32 * 3).reshape(1, 3, 32, 32) % 13 / 6.5 - 1).transpose(0, 2, 3, 1)
+    print("keras3_unnamed.keras says", model.predict(pixels, verbose=0).tolist())
 
 
 def pixels(width, height):
@@ -269,6 +352,16 @@ def arrays(out):
     np.save(out / "fortran.npy", np.asfortranarray(ramp(1, (2, 3))))
     np.save(out / "double.npy", ramp(1, (2, 3)).astype(np.float64))
     np.save(out / "big_endian.npy", ramp(1, (2, 3)).astype(">f4"))
+    np.save(out / "half.npy", ramp(1, (2, 3)).astype(np.float16))
+    np.save(out / "bytes.npy", np.array([[0, 1, 127], [128, 200, 255]], np.uint8))
+    np.save(out / "truth.npy", np.array([[True, False, True]]))
+    cube = np.arange(-3, 21).reshape(2, 3, 4)
+    np.save(out / "big_endian_fortran.npy", np.asfortranarray(cube.astype(">i8")))
+    np.save(out / "complex.npy", np.zeros(2, np.complex64))
+    np.save(out / "objects.npy", np.array([None, "x"]), allow_pickle=True)
+    np.save(out / "text.npy", np.array(["a", "bc"]))
+    np.save(out / "dates.npy", np.array(["2026-01-02"], "datetime64[D]"))
+    np.savez(out / "archive.npz", x=ramp(1, (2, 3)))
     np.save(out / "structured.npy", np.zeros(2, dtype=[("a", "<f4")]))
 
 
@@ -281,5 +374,6 @@ if __name__ == "__main__":
     torch_files(weights)
     safetensors_files(weights)
     keras_files(weights)
+    keras_3_files(weights)
     for path in sorted(weights.iterdir()):
         print(f"{path.stat().st_size:8} {path.name}")

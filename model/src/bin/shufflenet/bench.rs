@@ -2,14 +2,15 @@
 
 use crate::failure::{Output, Result};
 use crate::options::{Batch, NetworkArgs, RunArgs, Size};
-use crate::timing::{Peak, quantile, rounds, tidy, time};
+use crate::timing::{Peak, processors, quantile, rounds, tidy, time};
 use crate::{Context, table, threads};
 use serde::Serialize;
 
 /// Measure the latency of a network with random weights
 ///
 /// Each round runs the network once and then multiply-adds on registers alone: the peak of the instruction set on as
-/// many threads, taken under the same conditions as the latency.
+/// many threads, taken under the same conditions as the latency. Threads beyond the processors that this process may use
+/// add nothing to it.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -18,7 +19,7 @@ Examples:
   shufflenet bench --isa avx2 --size 193x257 --seconds 10 --json
 
 FLOP are 2 per multiply-add. `gflops` and `percent_of_peak` come from the minimum.
-Times are per batch, `macs` per image.")]
+Times are per batch, `macs` per image. `processors` are those that this process may use.")]
 pub(crate) struct Args {
     #[command(flatten)]
     network: NetworkArgs,
@@ -34,6 +35,8 @@ struct Report {
     size: Size,
     batch: u32,
     threads: usize,
+    /// Processors that this process may run on.
+    processors: usize,
     isa: &'static str,
     /// Multiply-adds of one image.
     macs: u64,
@@ -50,6 +53,7 @@ struct Report {
 
 pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
     let Args { network: which, run } = args;
+    let processors = processors();
     let batch = Batch::new(run.batch, which.size)?;
     let network = which.network(context.isa)?;
     let macs = network.costs(which.size.h, which.size.w).iter().map(|cost| cost.macs).sum();
@@ -77,6 +81,7 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
         size: which.size,
         batch: run.batch,
         threads: context.threads,
+        processors,
         isa: context.isa.name(),
         macs,
         n: samples.len(),
@@ -99,11 +104,9 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { width, wiring, size, batch, threads, isa, .. } = self;
-        writeln!(
-            f,
-            "ShuffleNetV2 {width:.1}x ({wiring} wiring), {size}, batch {batch}, {isa}, threads: {threads}"
-        )?;
+        let Self { width, wiring, size, batch, threads, processors, isa, .. } = self;
+        write!(f, "ShuffleNetV2 {width:.1}x ({wiring} wiring), {size}, batch {batch}, {isa}, ")?;
+        writeln!(f, "threads: {threads}, processors: {processors}")?;
         writeln!(f, "  multiply-adds {:>14} per image", table::grouped(self.macs))?;
         writeln!(f, "  minimum       {:>14.3} ms per batch", self.min_ms)?;
         writeln!(f, "  median        {:>14.3} ms", self.median_ms)?;

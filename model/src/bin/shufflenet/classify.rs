@@ -1,6 +1,7 @@
 //! `shufflenet classify`: what is in a photo.
 
 use crate::failure::{Failure, Output, Result, printable, say};
+use crate::options::WeightsArgs;
 use crate::table::Columns;
 use crate::{Context, checkpoint, threads};
 use model::preprocess::{Picture, PictureError, Recipe};
@@ -27,11 +28,11 @@ pub(crate) struct Args {
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
 
-    /// Checkpoint: PyTorch's .pth, .safetensors, or HDF5 from Keras 2; wiring, width and classes are recognised
-    #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
+    #[command(flatten)]
+    weights: WeightsArgs,
 
-    /// Names of the classes, one per line [default: ImageNet's, where there are 1000 classes]
+    /// Names of the classes: a text in UTF-8 or UTF-16, one per line, empty lines at the end not counted; or JSON, as
+    /// imagenet_class_index.json is [default: ImageNet's, where there are 1000 classes]
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
 
@@ -65,6 +66,10 @@ struct Guess<'a> {
 pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
     let network = checkpoint::load(&args.weights, context.isa)?;
     let classes = network.config().classes;
+    if classes == 0 {
+        let why = "the network ends in features, so there are no classes (`logits` writes the features)";
+        return Err(Failure::Other(format!("{}: {why}", args.weights.file.display())));
+    }
     let names: Vec<String> = match &args.labels {
         Some(path) => labels::load(path, classes).map_err(|e| Failure::Other(e.to_string()))?,
         None => {
@@ -115,7 +120,7 @@ fn probabilities(
     let input = recipe.apply(&Picture::open(path)?);
     let mut logits = vec![0.0; network.config().classes];
     network.run(parallel, Images::nchw(&input, 1, recipe.crop, recipe.crop), workspace, &mut logits);
-    kernels::softmax(&mut logits);
+    model::probabilities(&mut logits);
     Ok(logits)
 }
 

@@ -35,8 +35,8 @@ use std::sync::Mutex;
 )]
 struct Cli {
     /// Threads that work on an image or a batch; results do not depend on it
-    #[arg(long, global = true, help_heading = GLOBAL, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: u16,
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "N", default_value = "1", value_parser = options::whole_number(1..=1024), allow_negative_numbers = true)]
+    threads: u32,
 
     /// Instruction set; `auto` is the best that this processor has [default: what the environment variable
     /// KERNELS_ISA says, else auto]
@@ -75,7 +75,7 @@ enum Command {
     Check(check::Args),
 }
 
-/// What every command is told.
+/// What commands that run a network are told.
 struct Context {
     isa: Isa,
     threads: usize,
@@ -90,20 +90,23 @@ fn dispatch(out: &mut Output) -> Result {
         }
         Err(error) => return Err(Failure::of_usage(&error, Cli::command())),
     };
-    let isa = match isa {
-        Some(name) => Isa::from_name(&name).map_err(|e| Failure::Usage(format!("--isa: {e}")))?,
-        None => Isa::from_env().map_err(|e| Failure::Other(format!("KERNELS_ISA: {e}")))?,
+    // The others have no use for an instruction set, and do not ask for one.
+    let context = || -> Result<Context> {
+        let isa = match isa {
+            Some(name) => Isa::from_name(&name).map_err(|e| Failure::Usage(format!("--isa: {e}")))?,
+            None => Isa::from_env().map_err(|e| Failure::Other(format!("KERNELS_ISA: {e}")))?,
+        };
+        Ok(Context { isa, threads: threads as usize })
     };
-    let context = Context { isa, threads: threads.into() };
     match command {
-        Command::Classify(args) => classify::run(&context, &args, out),
-        Command::Logits(args) => logits::run(&context, &args),
-        Command::Summary(args) => summary::run(&context, &args, out),
-        Command::Profile(args) => profile::run(&context, &args, out),
-        Command::Bench(args) => bench::run(&context, &args, out),
+        Command::Classify(args) => classify::run(&context()?, &args, out),
+        Command::Logits(args) => logits::run(&context()?, &args, out),
+        Command::Summary(args) => summary::run(&args, out),
+        Command::Profile(args) => profile::run(&context()?, &args, out),
+        Command::Bench(args) => bench::run(&context()?, &args, out),
         Command::Fetch(args) => fetch::run(&args, out),
         Command::Convert(args) => convert::run(&args, out),
-        Command::Run(args) => run::run(&context, &args),
+        Command::Run(args) => run::run(&context()?, &args),
         Command::Check(args) => check::run(&args, out),
     }
 }

@@ -2,9 +2,45 @@
 
 use crate::failure::{Failure, Result};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use model::{Config, Images, Network, Synthetic, WIDTHS, Wiring};
+use model::{Choice, Config, Images, Network, Synthetic, WIDTHS, Wiring};
 use serde::{Serialize, Serializer};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
+
+/// A checkpoint, and which network in it.
+#[derive(clap::Args, Clone)]
+pub(crate) struct WeightsArgs {
+    /// Checkpoint: PyTorch's .pth, .safetensors, or Keras's .h5, .weights.h5 and .keras; wiring, width and classes are
+    /// recognised
+    #[arg(long = "weights", value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) choice: ChoiceArgs,
+}
+
+/// Which network in a checkpoint.
+#[derive(clap::Args, Clone)]
+pub(crate) struct ChoiceArgs {
+    /// Where in the checkpoint the network lies, where several fit: `state_dict_ema`, `model.backbone`
+    #[arg(long, value_name = "PATH")]
+    key: Option<String>,
+
+    /// Take averaged weights (EMA) rather than the plain ones
+    #[arg(long)]
+    ema: bool,
+}
+
+impl ChoiceArgs {
+    pub(crate) fn choice(&self) -> Choice {
+        Choice { key: self.key.clone(), ema: self.ema }
+    }
+
+    pub(crate) fn is_default(&self) -> bool {
+        self.key.is_none() && !self.ema
+    }
+}
 
 /// Which network, and the size of its images.
 #[derive(clap::Args, Clone)]
@@ -18,7 +54,7 @@ pub(crate) struct NetworkArgs {
     pub(crate) wiring: Wiring,
 
     /// Height and width of the images: one number, or HxW
-    #[arg(long, default_value = "224")]
+    #[arg(long, default_value = "224", allow_negative_numbers = true)]
     pub(crate) size: Size,
 }
 
@@ -94,11 +130,11 @@ impl Serialize for Size {
 #[derive(clap::Args, Clone)]
 pub(crate) struct RunArgs {
     /// Images of a batch
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, default_value = "1", value_name = "N", value_parser = whole_number(1..=4096), allow_negative_numbers = true)]
     pub(crate) batch: u32,
 
     /// Measure for about this long
-    #[arg(long, default_value = "2", value_parser = seconds)]
+    #[arg(long, default_value = "2", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) seconds: f64,
 
     /// Bind each thread to a processor of its own: `0,2` or `4-7`
@@ -113,6 +149,14 @@ pub(crate) struct RunArgs {
 /// Numbers of processors.
 pub(crate) type Cpus = std::sync::Arc<[usize]>;
 
+/// A number of things.
+pub(crate) fn whole_number(range: RangeInclusive<u32>) -> impl TypedValueParser<Value = u32> {
+    move |text: &str| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("expected a whole number from {} to {}", range.start(), range.end()))
+    }
+}
+
 fn seconds(text: &str) -> std::result::Result<f64, String> {
     let seconds = text.parse().ok().filter(|s: &f64| *s > 0.0 && *s <= 3600.0);
     seconds.ok_or_else(|| "expected a number of seconds above 0, at most 3600".to_owned())
@@ -125,7 +169,7 @@ fn cpus(text: &str) -> std::result::Result<Cpus, String> {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         match (number(first), number(last)) {
             (Some(first), Some(last)) if first <= last => cpus.extend(first..=last),
-            _ => return Err("expected numbers of processors, as in `0,2` or `4-7`".to_owned()),
+            _ => return Err("expected numbers of processors up to 4095, as in `0,2` or `4-7`".to_owned()),
         }
     }
     Ok(cpus.into())

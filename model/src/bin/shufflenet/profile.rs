@@ -3,7 +3,7 @@
 use crate::failure::{Output, Result};
 use crate::options::{Batch, NetworkArgs, RunArgs, Size};
 use crate::table::{Columns, grouped, shape};
-use crate::timing::{Peak, rounds, tidy, time};
+use crate::timing::{Peak, processors, rounds, tidy, time};
 use crate::{Context, threads};
 use kernels::Parallel;
 use model::graph::{Class, Cost};
@@ -45,6 +45,8 @@ struct Report {
     size: Size,
     batch: u32,
     threads: usize,
+    /// Processors that this process may run on.
+    processors: usize,
     isa: &'static str,
     n: usize,
     end_to_end_ms: f64,
@@ -113,6 +115,7 @@ struct Round {
 
 pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
     let Args { network: which, run } = args;
+    let processors = processors();
     let batch = Batch::new(run.batch, which.size)?;
     let network = which.network(context.isa)?;
     let costs = network.costs(which.size.h, which.size.w);
@@ -164,6 +167,7 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
         size: which.size,
         batch: run.batch,
         threads: context.threads,
+        processors,
         isa: context.isa.name(),
         n,
         end_to_end_ms: tidy(1e3 * end_to_end),
@@ -232,11 +236,9 @@ fn fastest_tenth(mut rounds: Vec<Round>) -> (f64, Vec<f64>) {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { width, wiring, size, batch, threads, isa, .. } = self;
-        writeln!(
-            f,
-            "ShuffleNetV2 {width:.1}x ({wiring} wiring), {size}, batch {batch}, {isa}, threads: {threads}\n"
-        )?;
+        let Self { width, wiring, size, batch, threads, processors, isa, .. } = self;
+        write!(f, "ShuffleNetV2 {width:.1}x ({wiring} wiring), {size}, batch {batch}, {isa}, ")?;
+        writeln!(f, "threads: {threads}, processors: {processors}\n")?;
 
         let heads = ["ms", "% time", "GFLOP/s", "% peak", "mac_bytes", "FLOP/byte"];
         let numbers = |row: &Row| {

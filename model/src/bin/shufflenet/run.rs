@@ -2,8 +2,10 @@
 
 use crate::failure::{Failure, Result};
 use crate::{Context, checkpoint, threads};
+use model::atomic_file::AtomicFile;
 use model::npy::{self, Array};
 use model::onnx::{Network, OnnxError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Run a network in an .onnx file on arrays in .npy files
@@ -88,6 +90,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result {
         }
     }
 
+    // What cannot be written is known before the work is done.
+    let of_output = |path: &Path, error: &io::Error| Failure::Other(format!("{}: {error}", path.display()));
+    let create = |(_, path): &(usize, PathBuf)| AtomicFile::create(path).map_err(|e| of_output(path, &e));
+    let files = outputs.iter().map(create).collect::<Result<Vec<AtomicFile>>>()?;
+
     let other = |error: npy::NpyError| Failure::Other(error.to_string());
     let arrays =
         inputs.iter().map(|(_, path)| npy::read(path).map_err(other)).collect::<Result<Vec<Array>>>()?;
@@ -96,8 +103,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result {
         network.run(parallel, &arrays, &mut network.workspace())
     })?
     .map_err(|error| of(&args.model, &error))?;
-    for (index, path) in outputs {
-        npy::write(&path, &made[index].shape, &made[index].values).map_err(other)?;
+    for ((index, path), mut file) in outputs.iter().zip(files) {
+        let Array { shape, values } = &made[*index];
+        npy::write_to(&mut file, shape, values)
+            .and_then(|()| file.commit())
+            .map_err(|e| of_output(path, &e))?;
     }
     Ok(())
 }

@@ -2,12 +2,12 @@
 
 use crate::failure::{Failure, Output, Result};
 use crate::options::NetworkArgs;
+use crate::plot;
 use crate::table::{Columns, grouped, shape};
-use crate::{Context, plot};
-use model::atomic_file::AtomicFile;
+use kernels::Isa;
+use model::atomic_file::replace;
 use model::graph::{Class, Cost};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// List the layers of a network and what they cost
 #[derive(clap::Args)]
@@ -29,12 +29,12 @@ pub(crate) struct Args {
     plot: Option<PathBuf>,
 }
 
-pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
-    let network = args.network.network(context.isa)?;
+pub(crate) fn run(args: &Args, out: &mut Output) -> Result {
+    let network = args.network.network(Isa::best())?;
     let size = args.network.size;
     let costs = network.costs(size.h, size.w);
     if let Some(path) = &args.plot {
-        save(path, &plot::draw(&network, &costs, size))
+        replace(path, plot::draw(&network, &costs, size).as_bytes())
             .map_err(|e| Failure::Other(format!("{}: {e}", path.display())))?;
     }
     let mut table = Columns::new(3, &["layer", "kind", "output", "params", "macs", "mac_bytes"]);
@@ -59,12 +59,6 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
     table.row(["total".into(), String::new(), String::new(), params, macs, mac_bytes]);
     writeln!(out, "{}, images of {size}\n\n{table}", network.config())?;
     Ok(())
-}
-
-fn save(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = AtomicFile::create(path)?;
-    file.write_all(text.as_bytes())?;
-    file.commit()
 }
 
 fn numbers(cost: &Cost) -> [String; 3] {

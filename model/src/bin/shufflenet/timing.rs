@@ -2,7 +2,13 @@
 //! costs all of them.
 
 use kernels::{Isa, Parallel};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// Processors that this process may run on, as its affinity and its control group say. Asked before threads are bound.
+pub(crate) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
 
 /// What the multiply-add units can do, measured in between.
 pub(crate) struct Peak {
@@ -17,29 +23,41 @@ pub(crate) struct Peak {
 impl Peak {
     /// For `isa` on all threads of `parallel`, in whose pool the caller stands.
     pub(crate) fn new(isa: Isa, parallel: &dyn Parallel) -> Self {
-        // Long enough for the clock and for other threads to wake up, short beside a network.
-        const BURST: Duration = Duration::from_micros(150);
+        // Long enough for the clock, short beside a network.
+        const BURST: f64 = 150e-6;
         let mut rounds = 64;
-        loop {
-            let start = Instant::now();
-            isa.fma_burst(rounds);
-            if start.elapsed() >= BURST {
-                break;
-            }
+        // Several times, since one that was interrupted would pass for a long one.
+        while (0..3).any(|_| time(|| isa.fma_burst(rounds)) < BURST) {
             rounds *= 2;
         }
         Self { isa, threads: parallel.threads(), rounds, best: 0.0 }
     }
 
-    /// One burst on all threads at once.
+    /// One burst for each thread, cut into parts that whoever is free takes, as the work of a network is. The time is
+    /// that from the first part's begin to the last one's end: threads that share a processor have its speed together,
+    /// not each.
     pub(crate) fn sample(&mut self) {
-        let burst = || {
-            let start = Instant::now();
-            let flops = self.isa.fma_burst(self.rounds);
-            flops as f64 / start.elapsed().as_secs_f64()
+        const PARTS: usize = 16;
+        let (ready, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let work = || {
+            // Waking up takes longer than a burst.
+            ready.fetch_add(1, Ordering::Relaxed);
+            while ready.load(Ordering::Relaxed) < self.threads {
+                std::thread::yield_now();
+            }
+            let (start, mut end, mut flops) = (Instant::now(), None, 0);
+            while taken.fetch_add(1, Ordering::Relaxed) < PARTS * self.threads {
+                flops += self.isa.fma_burst(self.rounds / PARTS);
+                end = Some(Instant::now());
+            }
+            end.map(|end| (start, end, flops))
         };
-        let rate = if self.threads == 1 { burst() } else { rayon::broadcast(|_| burst()).iter().sum() };
-        self.best = self.best.max(rate);
+        let done = if self.threads == 1 { vec![work()] } else { rayon::broadcast(|_| work()) };
+        let done: Vec<_> = done.into_iter().flatten().collect();
+        let flops: u64 = done.iter().map(|(.., flops)| flops).sum();
+        if let (Some(start), Some(end)) = (done.iter().map(|d| d.0).min(), done.iter().map(|d| d.1).max()) {
+            self.best = self.best.max(flops as f64 / (end - start).as_secs_f64());
+        }
     }
 
     /// FLOP per second.
@@ -67,7 +85,7 @@ pub(crate) fn rounds(seconds: f64, mut round: impl FnMut(bool)) {
 }
 
 /// Seconds that `work` takes.
-pub(crate) fn time(work: impl FnOnce()) -> f64 {
+pub(crate) fn time<T>(work: impl FnOnce() -> T) -> f64 {
     let start = Instant::now();
     work();
     start.elapsed().as_secs_f64()

@@ -1,0 +1,228 @@
+//! Nothing is timed whose answer was not held against its twin's, every node by `kernels::reference` in `f64`.
+
+use kernels::reference::Planar;
+use kernels::{Isa, Parallel, Serial, Shape, Tensor};
+use model::graph::{
+    Class, Graph, Input, Op, Parameters, Program, Random, Tensors, Value, Workspace, twin, uniform,
+};
+use model::{Error, Images};
+
+use crate::work::Work;
+
+/// The largest error accepted, relative to the largest output: some fifty layers of sums in `f32`.
+const TOLERANCE: f64 = 2e-5;
+
+/// Pixels of the map at which networks of 1x1 convolutions are checked.
+const PROBES: usize = 6;
+
+/// What everything is run with.
+const NUMBERS: &Random = &Random { seed: 0 };
+
+/// Work that was packed, and whose answer was found right.
+pub(crate) struct Ready {
+    pub(crate) id: String,
+    pub(crate) work: Work,
+    pub(crate) program: Program,
+}
+
+impl Ready {
+    /// Packs, and checks at full size where that is asked for or costs little, else with the same weights on an image of
+    /// a quarter of the side.
+    ///
+    /// # Errors
+    /// One line, if the kernels have no such operator or the answer is wrong.
+    pub(crate) fn new(id: String, work: Work, isa: Isa, full_size: bool) -> Result<Self, String> {
+        let program = Program::build(&work.graph, NUMBERS, isa, work.passes);
+        let program = program.map_err(|e| format!("{id}: {e}"))?;
+        let small = !full_size && work.h.min(work.w) > 28 && !pixels_are_independent(&work.graph);
+        let checked = if small { work.sized(work.h / 4, work.w / 4) } else { work.clone() };
+        check(&checked, NUMBERS, &program).map_err(|e| format!("{id}: {e}"))?;
+        Ok(Self { id, work, program })
+    }
+
+    /// Everything that a run needs.
+    pub(crate) fn runner(&self) -> Runner<'_> {
+        self.runner_at((self.work.h, self.work.w), 1)
+    }
+
+    /// The same for another size and a batch.
+    pub(crate) fn runner_at(&self, (h, w): (usize, usize), batch: usize) -> Runner<'_> {
+        let work = self.work.sized(h, w);
+        let outputs = if batch > 1 { batch * work.output().c * work.output().pixels() } else { 0 };
+        Runner {
+            program: &self.program,
+            image: image(&work, batch),
+            size: (h, w),
+            batch,
+            blocked: (!reads_planar(&self.program)).then(|| tensor(&work)),
+            workspace: self.program.workspace(),
+            outputs: vec![0.0; outputs],
+        }
+    }
+}
+
+/// A program with its input and memory.
+pub(crate) struct Runner<'a> {
+    program: &'a Program,
+    image: Vec<f32>,
+    size: (usize, usize),
+    batch: usize,
+    /// The image as all but dense convolutions read it.
+    blocked: Option<Tensor>,
+    workspace: Workspace,
+    outputs: Vec<f32>,
+}
+
+impl Runner<'_> {
+    /// One image without copying its output, or a batch.
+    pub(crate) fn run(&mut self, parallel: &dyn Parallel) {
+        if self.batch == 1 {
+            return self.observe(parallel, &mut |_| ());
+        }
+        let images = Images::nchw(&self.image, self.batch, self.size.0, self.size.1);
+        self.program.run(parallel, &[images], &mut self.workspace, &mut [&mut self.outputs]);
+    }
+
+    /// One image; `after` learns of every layer that ends.
+    pub(crate) fn observe(&mut self, parallel: &dyn Parallel, after: &mut (dyn FnMut(usize) + Send)) {
+        let input = match &self.blocked {
+            Some(tensor) => Input::Blocked(tensor.view()),
+            None => Input::Planar { data: &self.image, h: self.size.0, w: self.size.1 },
+        };
+        self.program.observe(parallel, &[input], &mut self.workspace, after);
+    }
+}
+
+fn reads_planar(program: &Program) -> bool {
+    matches!(program.layers()[0].class, Class::Stem | Class::Dense)
+}
+
+/// A batch of images on which a graph is checked and timed.
+fn image(work: &Work, batch: usize) -> Vec<f32> {
+    let values = uniform(0x1AAE, batch * work.channels() * work.h * work.w);
+    values.into_iter().map(|value| 2.0 * value - 1.0).collect()
+}
+
+fn tensor(work: &Work) -> Tensor {
+    let shape = Shape::new(work.channels(), work.h, work.w);
+    Tensor::from_nchw(&image(work, 1), shape).expect("an image of this shape")
+}
+
+/// Holds a program against its twin. Where no pixel depends on another, a few spread over the map are enough.
+fn check(work: &Work, tensors: &dyn Tensors, program: &Program) -> Result<(), String> {
+    let (image, shape) = (image(work, 1), Shape::new(work.channels(), work.h, work.w));
+    let mut found = vec![0.0; work.output().c * work.output().pixels()];
+    let images = Images::nchw(&image, 1, work.h, work.w);
+    program.run(&Serial, &[images], &mut program.workspace(), &mut [&mut found]);
+    let truth = |shape: Shape, image: &[f32]| {
+        let outputs = twin::run(&work.graph, tensors, &[Planar::new(shape, image)]);
+        outputs.map(|mut outputs| outputs.remove(0).data).map_err(|e| e.to_string())
+    };
+    let expected = if pixels_are_independent(&work.graph) {
+        let last = shape.pixels() - 1;
+        let probes: Vec<usize> = (0..PROBES).map(|i| i * last / (PROBES - 1)).collect();
+        let pick = |planar: &[f32]| -> Vec<f32> {
+            let channels = planar.chunks(last + 1);
+            channels.flat_map(|channel| probes.iter().map(|&probe| channel[probe])).collect()
+        };
+        found = pick(&found);
+        truth(Shape::new(shape.c, 1, PROBES), &pick(&image))?
+    } else {
+        truth(shape, &image)?
+    };
+    let error = twin::deviation(&found, &expected);
+    if error <= TOLERANCE {
+        return Ok(());
+    }
+    Err(format!(
+        "differs from the reference by {error:.1e} of the largest output (accepted: {TOLERANCE:.0e})"
+    ))
+}
+
+fn pixels_are_independent(graph: &Graph) -> bool {
+    graph.nodes().iter().all(|node| match &node.op {
+        Op::Conv(conv) => conv.window.kernel == 1,
+        Op::MaxPool(_) | Op::AveragePool { .. } | Op::GlobalAverage | Op::Linear(_) => false,
+        _ => true,
+    })
+}
+
+/// Numbers in memory, as those of a file that was read, so that packing them can be timed.
+pub(crate) struct Drawn(Vec<Parameters<'static>>);
+
+impl Drawn {
+    pub(crate) fn new(graph: &Graph) -> Self {
+        let of = |value: Value| match graph.node(value).op {
+            Op::Conv(_) | Op::Linear(_) | Op::Affine(_) => NUMBERS.of(graph, value).unwrap_or_default(),
+            _ => Parameters::default(),
+        };
+        Self(graph.values().map(of).collect())
+    }
+}
+
+impl Tensors for Drawn {
+    fn of(&self, _: &Graph, value: Value) -> Result<Parameters<'_>, Error> {
+        Ok(self.0[value.index()].clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::work::{guidelines, networks, sweeps};
+
+    fn agree(name: &str, work: &Work) {
+        for isa in Isa::available() {
+            Ready::new(name.to_owned(), work.clone(), isa, true).unwrap_or_else(|e| panic!("{isa}: {e}"));
+        }
+    }
+
+    /// Small images: the same layers, with borders and odd sizes.
+    #[test]
+    fn networks_agree_with_their_twins() {
+        for network in networks::all() {
+            agree(&network.id, &network.work.sized(49, 64));
+        }
+    }
+
+    #[test]
+    fn experiments_agree_with_their_twins() {
+        for experiment in guidelines::all() {
+            // The narrowest column of each kind has all the structure.
+            for column in experiment.columns.iter().filter(|c| c.cases[0].work.channels() <= 128) {
+                for case in &column.cases {
+                    agree(&experiment.case_id(column, case), &case.work.sized(13, 9));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn single_layers_keep_their_costs_and_agree_with_their_twins() {
+        let some = sweeps::layers().into_iter().filter(|l| l.work().cost().macs < 3_000_000).step_by(7);
+        let swept = [48, 57, 63].into_iter().flat_map(sweeps::channel_layers).map(|(_, layer)| layer);
+        for layer in some.chain(swept) {
+            agree(&layer.id(), &layer.work());
+        }
+    }
+
+    #[test]
+    fn a_wrong_answer_is_noticed() {
+        let work = networks::all()[0].work.sized(32, 32);
+        let program = Program::build(&work.graph, NUMBERS, Isa::best(), work.passes).unwrap();
+        let mut wrong = Drawn::new(&work.graph);
+        check(&work, &wrong, &program).unwrap();
+        let fc = wrong.0.last_mut().unwrap();
+        fc.bias.as_mut().unwrap().to_mut()[3] += 0.01;
+        assert!(check(&work, &wrong, &program).is_err());
+    }
+
+    #[test]
+    fn a_batch_is_run_whole() {
+        let work = networks::all()[0].work.sized(32, 32);
+        let ready = Ready::new("net".into(), work, Isa::best(), true).unwrap();
+        let mut runner = ready.runner_at((32, 40), 3);
+        runner.run(&Serial);
+        assert!(runner.outputs.chunks(1000).all(|logits| logits.iter().any(|x| *x != 0.0)));
+    }
+}

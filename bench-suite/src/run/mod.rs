@@ -1,0 +1,9 @@
+//! Measuring: variants in turns on threads that stay on their cores, after their answers were found right.
+
+pub(crate) mod check;
+pub(crate) mod environment;
+mod machine;
+pub mod measure;
+mod pin;
+pub(crate) mod suite;
+pub(crate) mod traffic;

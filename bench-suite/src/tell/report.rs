@@ -1,0 +1,233 @@
+//! What a run leaves behind: `report.json`. Pages, tables and plots are made from it and from nothing else, so it also says
+//! what was measured: experiments, networks, and the shape of each layer.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::peers::Peers;
+use super::stats::Summary;
+use super::upgrade;
+use crate::run::environment::Environment;
+use crate::work::guidelines::Experiment;
+use crate::work::layer::Layer;
+use crate::work::networks::Network;
+
+/// Version of the layout of `report.json`. Version 1, which did not say what was measured, is read too; others are not.
+pub(crate) const SCHEMA: u32 = 2;
+
+/// The largest `report.json` that is read.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// Everything measured.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) schema: u32,
+    pub(crate) environment: Environment,
+    pub(crate) settings: Settings,
+    pub(crate) machine: Machine,
+    /// Every variant timed, with all samples.
+    pub(crate) measurements: Vec<Measurement>,
+    /// The guidelines.
+    pub(crate) experiments: Vec<Experiment>,
+    pub(crate) networks: Vec<Network>,
+    /// Where the time of each network goes.
+    pub(crate) splits: Vec<Split>,
+    /// Starting the networks.
+    pub(crate) cold: Vec<Cold>,
+    /// Traffic that a cache simulation counted, if there is one here.
+    pub(crate) traffic: Vec<Traffic>,
+    /// What other engines reached on the same machine, if they were asked.
+    pub(crate) peers: Option<Peers>,
+}
+
+/// How a report was measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    /// `quick`, `default` or `full`.
+    pub(crate) mode: String,
+    /// Instruction set of everything that does not say otherwise.
+    pub(crate) isa: String,
+    /// Threads of everything that does not say otherwise.
+    pub(crate) threads: usize,
+    /// Whether threads were bound to cores.
+    pub(crate) pinned: bool,
+    /// Seconds the whole run took.
+    pub(crate) seconds: u64,
+}
+
+/// The roofs under which everything runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    /// Multiply-add peaks.
+    pub(crate) peaks: Vec<Peak>,
+    /// Bandwidths by level, one thread, innermost level first.
+    pub(crate) bandwidths: Vec<Bandwidth>,
+    /// The multiply-add loop again, one sample after each round of everything else: GFLOP/s.
+    pub(crate) noise: Vec<f64>,
+}
+
+/// Multiply-add peak.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Peak {
+    pub(crate) isa: String,
+    pub(crate) threads: usize,
+    /// GFLOP/s, the best seen.
+    pub(crate) gflops: f64,
+}
+
+/// Bandwidth of one level of memory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Bandwidth {
+    /// `L1`, `L2`, `L3` or `DRAM`.
+    pub(crate) level: String,
+    /// Size of the array that was read; a copy's two arrays have it together.
+    pub(crate) bytes: u64,
+    /// GB/s read.
+    pub(crate) read: f64,
+    /// GB/s moved by a copy, bytes read plus bytes written.
+    pub(crate) copy: f64,
+}
+
+/// One variant.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Measurement {
+    /// Stable name, as in `g1/gpu/x1/1-2`.
+    pub(crate) id: String,
+    pub(crate) isa: String,
+    pub(crate) threads: usize,
+    pub(crate) batch: usize,
+    /// Multiply-adds per run.
+    pub(crate) macs: u64,
+    /// Memory access cost per run, in bytes.
+    pub(crate) mac_bytes: u64,
+    /// The paper's lower bound on it, where it applies.
+    pub(crate) lower_bound_bytes: Option<f64>,
+    /// Runs averaged into each sample.
+    pub(crate) runs_per_sample: u32,
+    /// Processor time over wall time: the threads that really worked.
+    pub(crate) cpu_over_wall: Option<f64>,
+    /// Multiply-adds with those of lanes that hold no channel, of a guideline's case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) padded_macs: Option<u64>,
+    /// Which layer it is, of a layer by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) layer: Option<Layer>,
+    /// Seconds per run, in the order measured.
+    pub(crate) seconds: Vec<f64>,
+}
+
+/// Seconds per run of a network, by class of work.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Split {
+    /// Id of the network's measurement.
+    pub(crate) id: String,
+    pub(crate) parts: Vec<Part>,
+}
+
+/// One class of work.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Part {
+    pub(crate) class: String,
+    /// The least over the runs observed.
+    pub(crate) seconds: f64,
+    pub(crate) macs: u64,
+}
+
+/// Starting one network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Cold {
+    /// Id of the network's measurement.
+    pub(crate) id: String,
+    /// Seconds to fold and pack weights that are in memory.
+    pub(crate) build: f64,
+    /// Seconds of the first image, memory for activations included.
+    pub(crate) first: f64,
+}
+
+/// Bytes that one run of a case moves, by a cache simulation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Traffic {
+    /// Id of the case's measurement.
+    pub(crate) id: String,
+    /// Into the first level.
+    pub(crate) first_level: u64,
+    /// Into the second level.
+    pub(crate) last_level: u64,
+}
+
+impl Measurement {
+    /// Summary of the samples.
+    ///
+    /// # Panics
+    /// If there are no samples; [`Report::read`] and the harness see to it that there are.
+    pub(crate) fn summary(&self) -> Summary {
+        Summary::of(&self.seconds).expect("a measurement has finite samples")
+    }
+
+    /// GFLOP/s at the minimum.
+    pub(crate) fn gflops(&self) -> f64 {
+        2e-9 * self.macs as f64 / self.summary().min
+    }
+}
+
+impl Report {
+    /// Finds measurements by id.
+    pub(crate) fn index(&self) -> HashMap<&str, &Measurement> {
+        self.measurements.iter().map(|m| (m.id.as_str(), m)).collect()
+    }
+
+    /// The peak of an instruction set on so many threads, in GFLOP/s.
+    pub(crate) fn peak(&self, isa: &str, threads: usize) -> Option<f64> {
+        self.machine.peaks.iter().find(|p| p.isa == isa && p.threads == threads).map(|p| p.gflops)
+    }
+
+    /// Reads a `report.json`.
+    ///
+    /// # Errors
+    /// One line, naming the file, if it cannot be read, is no report, or has another schema.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        let named = |what: String| format!("{}: {what}", path.display());
+        let file = File::open(path).map_err(|e| named(e.to_string()))?;
+        let mut text = String::new();
+        file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(|e| named(e.to_string()))?;
+        if text.len() as u64 > MAX_BYTES {
+            return Err(named(format!("larger than {} MiB, which no report is", MAX_BYTES >> 20)));
+        }
+        Self::parse(&text).map_err(named)
+    }
+
+    /// Reads the text of a `report.json`.
+    ///
+    /// # Errors
+    /// One line, if it is no report, has another schema, or samples that are not positive numbers.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let not_a_report = |e: serde_json::Error| format!("not a report of this program ({e})");
+        let json: serde_json::Value = serde_json::from_str(text).map_err(not_a_report)?;
+        let schema = json["schema"].as_u64();
+        if schema.is_some_and(|schema| schema != 1 && schema != u64::from(SCHEMA)) {
+            return Err(format!("expected schema {SCHEMA} or 1, found {}", json["schema"]));
+        }
+        let json =
+            if schema == Some(1) && json["settings"].is_object() { upgrade::from_1(json) } else { json };
+        let report = Self::deserialize(json).map_err(not_a_report)?;
+        for Experiment { id, .. } in &report.experiments {
+            // They become names of files.
+            if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+                return Err(format!("experiment {id:?}: expected an id of letters and digits"));
+            }
+        }
+        for m in &report.measurements {
+            if m.seconds.is_empty() || m.seconds.iter().any(|s| !s.is_finite() || *s <= 0.0) {
+                return Err(format!(
+                    "measurement {:?}: samples must be positive numbers, at least one",
+                    m.id
+                ));
+            }
+        }
+        Ok(report)
+    }
+}

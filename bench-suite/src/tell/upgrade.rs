@@ -1,0 +1,49 @@
+//! Reports of the first version did not say what was measured. Where today's experiments, networks and layers have the same
+//! ids, they say it; the rest is told as not drawn.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use crate::work::{guidelines, networks, sweeps};
+
+/// The classes of work that a first-version split had, in its order.
+const CLASSES: [&str; 6] = ["1x1", "depthwise", "dense", "element-wise", "data movement", "pool and fc"];
+
+/// Brings a report of the first version into the form of the second.
+pub(crate) fn from_1(mut report: Value) -> Value {
+    report["schema"] = 2.into();
+    let lanes = if report["settings"]["isa"] == "avx512" { 16 } else { 8 };
+    let experiments = guidelines::all();
+    let mut padded = HashMap::new();
+    for experiment in &experiments {
+        for column in &experiment.columns {
+            for case in &column.cases {
+                padded.insert(experiment.case_id(column, case), case.work.padded_macs(lanes));
+            }
+        }
+    }
+    let layers: HashMap<_, _> = sweeps::layers().into_iter().map(|layer| (layer.id(), layer)).collect();
+    report["experiments"] = json!(experiments);
+    report["networks"] = json!(networks::all());
+    each(&mut report["measurements"], |measurement| {
+        let id = measurement["id"].as_str().unwrap_or_default();
+        let (padded, layer) = (json!(padded.get(id)), json!(layers.get(id)));
+        measurement["padded_macs"] = padded;
+        measurement["layer"] = layer;
+    });
+    each(&mut report["splits"], |split| {
+        let parts = CLASSES.iter().zip(split["seconds"].as_array().into_iter().flatten());
+        split["parts"] =
+            parts.map(|(class, seconds)| json!({ "class": class, "seconds": seconds, "macs": 0 })).collect();
+    });
+    each(&mut report["cold"], |cold| {
+        cold["id"] = format!("net/shufflenet_v2_{}", cold["width"].as_str().unwrap_or_default()).into();
+    });
+    report
+}
+
+/// Changes every object of a list; what is none is left for the reader to refuse.
+fn each(list: &mut Value, change: impl Fn(&mut Value)) {
+    list.as_array_mut().into_iter().flatten().filter(|item| item.is_object()).for_each(change);
+}

@@ -1,0 +1,8 @@
+//! What is read and written besides checkpoints and photos.
+
+pub mod atomic;
+#[cfg(feature = "fetch")]
+pub mod fetch;
+mod kind;
+pub mod labels;
+pub mod npy;
