@@ -731,6 +731,20 @@ impl<'n, 'a> Lowering<'n, 'a> {
 
     fn resize(&mut self, input: usize, resize: &net::Resize, shape: &[Num], name: &str) -> Result<View, Why> {
         let view = self.map(input)?;
+        let extents = [shape[0], shape[2], shape[3]];
+        let half_pixel = matches!(resize.coordinates, Coordinates::HalfPixel | Coordinates::PytorchHalfPixel);
+        let halved = resize.scales == Some([0.5; 2])
+            || [1, 2]
+                .iter()
+                .all(|&side| self.net.sizes.multiple(view.extents[side], shape[1 + side]) == Some(2));
+        if halved && half_pixel && resize.mode == ResizeMode::Linear {
+            // Half-way between two pixels each.
+            let window = net::Window { kernel: [2; 2], stride: [2; 2], padding: Padding::Sides([0; 4]) };
+            let window = self.window(&view, &window, [1, 1])?;
+            let op = graph::Op::AveragePool { window, count_pad: false };
+            let value = self.push(name, op, &[view.value], None)?;
+            return Ok(View::map(&self.net.sizes, value, view.channels, extents));
+        }
         let factors = [1, 2].map(|side| self.net.sizes.multiple(shape[1 + side], view.extents[side]));
         let repeats = matches!(
             (resize.mode, resize.coordinates),
@@ -756,6 +770,6 @@ impl<'n, 'a> Lowering<'n, 'a> {
         for _ in 0..rows.trailing_zeros() {
             value = self.push(name, graph::Op::Upsample2x, &[value], None)?;
         }
-        Ok(View::map(&self.net.sizes, value, view.channels, [shape[0], shape[2], shape[3]]))
+        Ok(View::map(&self.net.sizes, value, view.channels, extents))
     }
 }

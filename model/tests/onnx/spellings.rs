@@ -530,3 +530,56 @@ fn a_gate_on_a_map() {
         near(&run(&net, &x)[0].values, &expected);
     }
 }
+
+/// Twice as large by nearest neighbours, as each operator set writes it; and half as large, between the pixels.
+#[test]
+fn resizing_in_every_spelling() {
+    let x = array(&[1, 3, 4, 6]);
+    let src = Planar::new(Shape::new(3, 4, 6), &x.values);
+    let twice = Planar::from_fn(Shape::new(3, 8, 12), |c, y, x| src.get(c, y / 2, x / 2));
+    let half = reference::average_pool(&src, window(2, 2, Padding::all(0)), true);
+    let open = |opset| Net::new(opset).input("x", &["n".into(), 3.into(), "h".into(), "w".into()]);
+    let scaled = |opset, scale: f32| open(opset).floats("s", &[4], &[1.0, 1.0, scale, scale]);
+    let floor = [("coordinate_transformation_mode", "asymmetric".into()), ("nearest_mode", "floor".into())];
+    let linear = [("mode", "linear".into())];
+    let cases = [
+        (scaled(9, 2.0).node("Upsample x s", "y", &[("mode", "nearest".into())]), &twice),
+        (scaled(10, 2.0).node("Resize x s", "y", &[]), &twice),
+        (scaled(11, 2.0).node("Resize x - s", "y", &floor), &twice),
+        (scaled(13, 2.0).node("Resize x - s", "y", &[]), &twice),
+        (scaled(19, 2.0).node("Resize x - s", "y", &[("antialias", 0.into())]), &twice),
+        (
+            open(18)
+                .ints("axes", &[2, 3])
+                .ints("two", &[2])
+                .node("Shape x", "hw", &[("start", 2.into())])
+                .node("Mul hw two", "to", &[])
+                .node("Resize x - - to", "y", &[&floor[..], &[("axes", [2, 3].into())]].concat()),
+            &twice,
+        ),
+        (
+            // The size of another map, in the older way.
+            open(11)
+                .floats("s", &[4], &[1.0, 1.0, 2.0, 2.0])
+                .node("Resize x - s", "large", &floor)
+                .node("Shape x", "nchw", &[])
+                .node("Shape large", "large_nchw", &[])
+                .ints("zero", &[0])
+                .ints("two", &[2])
+                .ints("four", &[4])
+                .node("Slice nchw zero two", "nc", &[])
+                .node("Slice large_nchw two four", "hw", &[])
+                .node("Concat nc hw", "to", &[("axis", 0.into())])
+                .node("Resize x - - to", "y", &floor),
+            &twice,
+        ),
+        (scaled(13, 0.5).node("Resize x - s", "y", &linear), &half),
+    ];
+    for (i, (net, expected)) in cases.into_iter().enumerate() {
+        let net = net.output("y");
+        let found = run(&net, &x);
+        assert_eq!(found[0].shape, [1, 3, expected.shape.h, expected.shape.w], "case {i}");
+        near(&found[0].values, &expected.data);
+        assert_eq!(check_bytes(&net.bytes()).unwrap().operators(Fate::Behind), [], "case {i}");
+    }
+}
