@@ -31,7 +31,13 @@ enum Becomes {
     /// What another node makes already.
     Same(usize),
     /// Another operation, reading these; the nodes beside these that it stands for as well.
-    Op(Op, Vec<usize>, Vec<usize>),
+    Op(Box<Op>, Vec<usize>, Vec<usize>),
+}
+
+impl Becomes {
+    fn op(op: Op, inputs: Vec<usize>, taken: Vec<usize>) -> Self {
+        Self::Op(Box::new(op), inputs, taken)
+    }
 }
 
 type Pattern = fn(&mut Round, &Node) -> Option<Becomes>;
@@ -98,7 +104,7 @@ fn round(net: Net<'_>) -> (Net<'_>, bool) {
                     }
                     node.from.sort_unstable();
                     node.from.dedup();
-                    node = Node { op, inputs, ..node };
+                    node = Node { op: *op, inputs, ..node };
                 }
             }
         };
@@ -149,12 +155,12 @@ impl Round {
     fn times(&mut self, unary: Unary, factor: f64, (x, node): (usize, &Node), taken: Vec<usize>) -> Becomes {
         let factor_of = Affine::uniform(factor, 0.0);
         if factor_of.is_identity() {
-            return Becomes::Op(Op::Unary(unary), vec![x], taken);
+            return Becomes::op(Op::Unary(unary), vec![x], taken);
         }
         let from = taken.iter().flat_map(|&taken| self.nodes[taken].from.clone()).collect();
         let function = Node { op: Op::Unary(unary), inputs: vec![x], shape: node.shape.clone(), from };
         let function = self.push(function, true);
-        Becomes::Op(Op::Affine(factor_of), vec![function], vec![])
+        Becomes::op(Op::Affine(factor_of), vec![function], vec![])
     }
 
     /// The factors of a product of two nodes, either way round.
@@ -209,7 +215,7 @@ fn affine_into_weights(round: &mut Round, node: &Node) -> Option<Becomes> {
         Op::Linear(weights) => Op::Linear(fold(weights, node.shape.len().checked_sub(1)?)?),
         _ => return None,
     };
-    Some(Becomes::Op(op, round.nodes[x].inputs.clone(), vec![x]))
+    Some(Becomes::op(op, round.nodes[x].inputs.clone(), vec![x]))
 }
 
 /// Two of them become one.
@@ -218,7 +224,7 @@ fn affine_into_affine(round: &mut Round, node: &Node) -> Option<Becomes> {
     let Op::Affine(first) = round.op(x) else { return None };
     let both = joined(first, second)?;
     // Where others read the first one too, two passes over the input are no worse than two in a row.
-    Some(Becomes::Op(Op::Affine(both), vec![round.input(x)], vec![x]))
+    Some(Becomes::op(Op::Affine(both), vec![round.input(x)], vec![x]))
 }
 
 /// `first`, then `second`, unless they differ along different axes.
@@ -238,7 +244,7 @@ fn affine_into_layer_norm(round: &mut Round, node: &Node) -> Option<Becomes> {
         return None;
     }
     let op = Op::LayerNorm { axis: *axis, epsilon: *epsilon, affine: joined(&first, second)? };
-    Some(Becomes::Op(op, vec![round.input(x)], vec![x]))
+    Some(Becomes::op(op, vec![round.input(x)], vec![x]))
 }
 
 /// Scale and shift before a convolution or a fully connected layer. A shift before a padded convolution stays: its
@@ -275,7 +281,7 @@ fn affine_before_weights(round: &mut Round, node: &Node) -> Option<Becomes> {
         }
         _ => return None,
     };
-    Some(Becomes::Op(op, vec![round.input(x)], vec![x]))
+    Some(Becomes::op(op, vec![round.input(x)], vec![x]))
 }
 
 /// ReLU, then a smaller bound: ReLU6 in two steps.
@@ -285,7 +291,7 @@ fn clip_of_clip(round: &mut Round, node: &Node) -> Option<Becomes> {
     let &Op::Unary(Unary::Clip { low: first_low, high: first_high }) = round.op(x) else { return None };
     let clamp = |bound: f32| bound.max(low).min(high);
     let op = Op::Unary(Unary::Clip { low: clamp(first_low), high: clamp(first_high) });
-    Some(Becomes::Op(op, vec![round.input(x)], vec![x]))
+    Some(Becomes::op(op, vec![round.input(x)], vec![x]))
 }
 
 /// `factor * clip(alpha * x + beta, 0, 1)`: the numbers, the node that makes `x`, and the nodes between.
@@ -313,7 +319,7 @@ fn hard_sigmoid(round: &mut Round, node: &Node) -> Option<Becomes> {
         return None;
     }
     taken.retain(|&node| node != x);
-    Some(Becomes::Op(
+    Some(Becomes::op(
         Op::Unary(Unary::HardSigmoid { alpha: alpha as f32, beta: beta as f32 }),
         vec![x],
         taken,
@@ -427,7 +433,7 @@ fn layer_norm(round: &mut Round, node: &Node) -> Option<Becomes> {
     let fits = of == x && same_axis == axis && scale == 1.0 && square_of(round, squared) == Some(centred);
     fits.then(|| {
         let op = Op::LayerNorm { axis, epsilon: epsilon as f32, affine: Affine::uniform(1.0, 0.0) };
-        Becomes::Op(op, vec![x], vec![centred, mean, deviation, round.input(deviation), variance, squared])
+        Becomes::op(op, vec![x], vec![centred, mean, deviation, round.input(deviation), variance, squared])
     })
 }
 
@@ -437,7 +443,7 @@ fn leaky_relu(round: &mut Round, node: &Node) -> Option<Becomes> {
     for (x, other) in [(a, b), (b, a)] {
         let (slope, of) = round.scaled(other);
         if of == x && other != x && slope > 0.0 && slope < 1.0 {
-            return Some(Becomes::Op(Op::Unary(Unary::LeakyRelu(slope as f32)), vec![x], vec![other]));
+            return Some(Becomes::op(Op::Unary(Unary::LeakyRelu(slope as f32)), vec![x], vec![other]));
         }
     }
     None
@@ -512,7 +518,7 @@ fn pad_into_window(round: &mut Round, node: &Node) -> Option<Becomes> {
         }
         _ => return None,
     };
-    Some(Becomes::Op(op, vec![source], vec![x]))
+    Some(Becomes::op(op, vec![source], vec![x]))
 }
 
 /// TensorFlow's `SAME`, which depends on the size: whether padding by `sides` is that.
@@ -569,7 +575,7 @@ fn expanded_operand(round: &mut Round, node: &Node) -> Option<Becomes> {
         (Op::Expand, _) => vec![small(round, a, b)?, b],
         _ => return None,
     };
-    Some(Becomes::Op(
+    Some(Becomes::op(
         Op::Binary(*binary),
         inputs,
         vec![a, b].into_iter().filter(|&n| matches!(round.op(n), Op::Expand)).collect(),

@@ -220,7 +220,8 @@ fn scales_and_shifts_become_weights() {
             )
         }
     };
-    let spellings: Vec<(u64, Box<dyn Fn(Net) -> Net>, &[f64])> = vec![
+    type Spelling<'a> = (u64, Box<dyn Fn(Net) -> Net + 'a>, &'a [f64]);
+    let spellings: Vec<Spelling<'_>> = vec![
         (7, Box::new(batch_norm), &normal),
         (9, Box::new(batch_norm), &normal),
         (15, Box::new(batch_norm), &normal),
@@ -410,7 +411,7 @@ fn pooling_in_every_spelling() {
         // What hangs over without padding is divided by what there is, counted or not.
         (node(19, "AveragePool x", &ceil([0; 4])), mean(&src, sides(0, 0, 0, 1), false)),
         (
-            node(19, "AveragePool x", &[&ceil([0; 4])[..], &[count.clone()]].concat()),
+            node(19, "AveragePool x", &[&ceil([0; 4])[..], std::slice::from_ref(&count)].concat()),
             mean(&src, sides(0, 0, 0, 1), false),
         ),
         (padded(13, "AveragePool p", [1, 0, 1, 1], 0.0), mean(&relu, sides(1, 0, 1, 1), true)),
