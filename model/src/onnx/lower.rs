@@ -37,7 +37,7 @@ fn why<T>(why: impl Into<String>, instead: &'static str) -> Result<T, Why> {
 }
 
 /// Maps of more channels are refused: tables of channels stay small, whatever a file says.
-const MAX_CHANNELS: usize = 1 << 17;
+const MAX_CHANNELS: usize = 1 << 15;
 
 /// What a node of the net became.
 #[derive(Clone, Debug)]
