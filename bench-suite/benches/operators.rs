@@ -5,7 +5,7 @@ mod common;
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use kernels::{Activation, Affine, BatchNorm, ChannelOrder, Isa, Materialize, Pointwise, Shape, Tensor};
+use kernels::{Activation, Add, Affine, BatchNorm, ChannelOrder, Isa, Materialize, Pointwise, Shape, Tensor};
 
 fn convolutions(c: &mut Criterion) {
     common::bench(c, bench_suite::jobs::layers(), 100);
@@ -22,10 +22,16 @@ fn element_wise(c: &mut Criterion) {
             for isa in Isa::available() {
                 let (a, b, mut to) = (Tensor::zeros(shape), Tensor::zeros(shape), Tensor::zeros(shape));
                 let (scale, shift) = (vec![1.5; shape.c], vec![0.5; shape.c]);
-                let affine = Affine::new(&scale, &shift, Activation::Relu, isa).expect("scale and shift fit");
+                let affine = Affine::builder(shape.c).activation(Activation::Relu).isa(isa);
+                let affine = affine.build(&scale, &shift).expect("scale and shift fit");
+                let add = Add::builder()
+                    .activation(Activation::Relu)
+                    .isa(isa)
+                    .build()
+                    .expect("it has no parameter");
                 let mut run = || match name {
                     "affine" => affine.run(black_box(a.view()), to.view_mut()),
-                    _ => kernels::add(isa, black_box(a.view()), b.view(), Activation::Relu, to.view_mut()),
+                    _ => add.run(black_box(a.view()), b.view(), to.view_mut()),
                 };
                 group.bench_function(BenchmarkId::new(shape.to_string(), isa), |bencher| {
                     bencher.iter(&mut run)
@@ -97,7 +103,7 @@ fn shuffle(c: &mut Criterion) {
             b.iter(|| to.view_mut().data_mut().copy_from_slice(black_box(from.view()).data()));
         });
         for isa in Isa::available() {
-            let shuffle = Materialize::new(&order, isa).expect("the order has channels");
+            let shuffle = Materialize::builder(&order).isa(isa).build().expect("the order has channels");
             let mut to = Tensor::zeros(shape);
             group.bench_function(BenchmarkId::new(shape.to_string(), isa), |b| {
                 b.iter(|| shuffle.run(black_box(from.view()), to.view_mut()));

@@ -4,7 +4,7 @@
 //! cargo run --release -p kernels --example mobilenet_v2_block
 //! ```
 
-use kernels::{Activation, BatchNorm, Depthwise, Error, Pointwise, Shape, Tensor, View, ViewMut};
+use kernels::{Activation, BatchNorm, Depthwise, Error, Pointwise, Shape, Tensor, View, ViewMut, Window};
 use std::time::Instant;
 
 /// A convolution's weights and the batch normalisation behind it, as a checkpoint has them.
@@ -46,7 +46,7 @@ impl InvertedResidual {
                 .batch_norm(expand.batch_norm())
                 .activation(Activation::Relu6)
                 .build(&expand.weights)?,
-            depthwise: Depthwise::builder(mid, 3, stride)
+            depthwise: Depthwise::builder(mid, Window::new(3).stride(stride).pad(1))
                 .batch_norm(depthwise.batch_norm())
                 .activation(Activation::Relu6)
                 .build(&depthwise.weights)?,
@@ -55,22 +55,21 @@ impl InvertedResidual {
         })
     }
 
-    fn output_shape(&self, h: usize, w: usize) -> Shape {
-        Shape { c: self.project.oc(), ..self.depthwise.output_shape(h, w) }
+    fn output_shape(&self, src: Shape) -> Shape {
+        self.project.output_shape(self.depthwise.output_shape(self.expand.output_shape(src)))
     }
 
-    fn activations(&self, h: usize, w: usize) -> Activations {
-        Activations {
-            expanded: Tensor::zeros(Shape::new(self.expand.oc(), h, w)),
-            filtered: Tensor::zeros(self.depthwise.output_shape(h, w)),
-        }
+    fn activations(&self, src: Shape) -> Activations {
+        let expanded = self.expand.output_shape(src);
+        let filtered = self.depthwise.output_shape(expanded);
+        Activations { expanded: Tensor::zeros(expanded), filtered: Tensor::zeros(filtered) }
     }
 
     fn run(&self, src: View<'_>, Activations { expanded, filtered }: &mut Activations, dst: ViewMut<'_>) {
         self.expand.run(src, expanded.view_mut());
         self.depthwise.run(expanded.view(), filtered.view_mut());
         if self.residual {
-            self.project.run_add(filtered.view(), src, dst);
+            self.project.residual(src).run(filtered.view(), dst);
         } else {
             self.project.run(filtered.view(), dst);
         }
@@ -107,8 +106,8 @@ fn main() -> Result<(), Error> {
     let block = InvertedResidual::new(channels, channels, 1, &made_up(channels, channels))?;
     let src =
         Tensor::from_nchw(&numbers(channels * side * side, -1.0, 1.0), Shape::new(channels, side, side))?;
-    let mut activations = block.activations(side, side);
-    let mut dst = Tensor::zeros(block.output_shape(side, side));
+    let mut activations = block.activations(src.shape());
+    let mut dst = Tensor::zeros(block.output_shape(src.shape()));
 
     let mut fastest = f64::INFINITY;
     for _ in 0..100 {
@@ -124,13 +123,12 @@ fn main() -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kernels::Padding;
-    use kernels::reference::{self, Planar, Window};
+    use kernels::reference::{self, Planar};
 
     /// The block as naive loops in `f64`.
     fn reference(src: &Planar, layers: &[ConvBn; 3], stride: usize, residual: bool) -> Planar {
         let [expand, depthwise, project] = layers;
-        let window = Window { kernel: 3, stride, padding: Padding::all(1) };
+        let window = Window::new(3).stride(stride).pad(1);
         let relu6 = |x: &Planar| reference::activate(x, Activation::Relu6);
         let x = reference::pointwise(src, 1, &expand.weights, None);
         let x = relu6(&reference::batch_norm(&x, &expand.batch_norm()));
@@ -150,8 +148,8 @@ mod tests {
             let (h, w) = (17, 23);
             let image = numbers(ic * h * w, -1.0, 1.0);
             let src = Tensor::from_nchw(&image, Shape::new(ic, h, w))?;
-            let mut dst = Tensor::zeros(block.output_shape(h, w));
-            block.run(src.view(), &mut block.activations(h, w), dst.view_mut());
+            let mut dst = Tensor::zeros(block.output_shape(src.shape()));
+            block.run(src.view(), &mut block.activations(src.shape()), dst.view_mut());
 
             let expected = reference(&Planar::new(src.shape(), &image), &layers, stride, residual);
             assert_eq!(dst.shape(), expected.shape);

@@ -4,7 +4,7 @@
 //! cargo run --release -p kernels --features ndarray --example ndarray
 //! ```
 
-use kernels::{Activation, Depthwise, Error, Pointwise, Tensor};
+use kernels::{Activation, Depthwise, Error, Pointwise, Tensor, Window};
 use ndarray::{Array2, Array3, ArrayView3, Axis, s};
 
 /// Brightness changes of a (row, column, channel) photo: Sobel's two filters per colour, rectified and summed.
@@ -21,7 +21,7 @@ fn edges(photo: ArrayView3<'_, f32>) -> Result<Array2<f32>, Error> {
             .as_slice()
             .expect("standard layout"),
     )?;
-    let filter = Depthwise::builder(4 * channels, 3, 1)
+    let filter = Depthwise::builder(4 * channels, Window::new(3).pad(1))
         .activation(Activation::Relu)
         .build(&filters.repeat(channels))?;
 

@@ -4,7 +4,7 @@
 //! cargo run --release -p kernels --no-default-features --features std --example own_threads
 //! ```
 
-use kernels::{Activation, Depthwise, Error, Parallel, Pointwise, Serial, Shape, Tensor};
+use kernels::{Activation, Depthwise, Error, Parallel, Pointwise, Serial, Shape, Tensor, Window};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -149,7 +149,8 @@ impl Layers {
     fn new() -> Result<Self, Error> {
         let weights =
             |len: usize| (0..len).map(|i| ((i * 37 % 101) as f32 - 50.0) / 400.0).collect::<Vec<_>>();
-        let (depthwise, pointwise) = (Depthwise::builder(128, 3, 1), Pointwise::builder(128, 128));
+        let (depthwise, pointwise) =
+            (Depthwise::builder(128, Window::new(3).pad(1)), Pointwise::builder(128, 128));
         Ok(Self {
             depthwise: depthwise.activation(Activation::Relu).build(&weights(128 * 9))?,
             pointwise: pointwise.activation(Activation::Relu).build(&weights(128 * 128))?,
@@ -157,8 +158,8 @@ impl Layers {
     }
 
     fn run(&self, parallel: &dyn Parallel, src: &Tensor, filtered: &mut Tensor, dst: &mut Tensor) {
-        self.depthwise.run_with(parallel, src.view(), filtered.view_mut());
-        self.pointwise.run_with(parallel, filtered.view(), None, dst.view_mut());
+        self.depthwise.on(parallel).run(src.view(), filtered.view_mut());
+        self.pointwise.on(parallel).run(filtered.view(), dst.view_mut());
     }
 }
 

@@ -4,9 +4,8 @@
 //! cargo run --release -p kernels --no-default-features --features std --example realtime
 //! ```
 
-use kernels::{
-    Activation, Buffer, Convolution, Depthwise, Error, MaxPool, Padding, Pointwise, Shape, View, ViewMut,
-};
+use kernels::{Activation, Buffer, Convolution, Depthwise, Error, Image, MaxPool, Pointwise, Shape, View};
+use kernels::{ViewMut, Window};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::Instant;
@@ -48,6 +47,7 @@ struct Extractor {
 }
 
 /// The activations in the arena: `B` is written while `A` is read, then the other way round.
+const FRAME: Shape = Shape::new(3, SIDE, SIDE);
 const STEM: Shape = Shape::new(24, SIDE / 2, SIDE / 2);
 const POOLED: Shape = Shape::new(24, SIDE / 4, SIDE / 4);
 const FILTERED: Shape = Shape::new(24, SIDE / 8, SIDE / 8);
@@ -65,11 +65,13 @@ impl Extractor {
     fn new() -> Result<Self, Error> {
         let weights =
             |len: usize| (0..len).map(|i| ((i * 37 % 101) as f32 - 50.0) / 200.0).collect::<Vec<_>>();
-        let isa = kernels::Isa::from_env()?;
+        let window = Window::new(3).stride(2).pad(1);
         Ok(Self {
-            stem: Convolution::builder(3, 24, 3, 2).activation(Activation::Relu).build(&weights(24 * 27))?,
-            pool: MaxPool::new(3, 2, Padding::all(1), isa)?,
-            depthwise: Depthwise::builder(24, 3, 2).build(&weights(24 * 9))?,
+            stem: Convolution::builder(3, 24, window)
+                .activation(Activation::Relu)
+                .build(&weights(24 * 27))?,
+            pool: MaxPool::builder(window).build()?,
+            depthwise: Depthwise::builder(24, window).build(&weights(24 * 9))?,
             pointwise: Pointwise::builder(24, 64).activation(Activation::Relu).build(&weights(64 * 24))?,
             arena: Buffer::zeros(A + B),
         })
@@ -78,7 +80,7 @@ impl Extractor {
     /// The features of one frame, planar.
     fn run(&mut self, frame: &[f32]) -> Result<View<'_>, Error> {
         let (a, b) = self.arena.as_mut_slice().split_at_mut(A);
-        self.stem.run_planar(frame, SIDE, SIDE, ViewMut::new(&mut a[..STEM.len()], STEM)?);
+        self.stem.run(Image::planar(frame, FRAME)?, ViewMut::new(&mut a[..STEM.len()], STEM)?);
         self.pool.run(View::new(&a[..STEM.len()], STEM)?, ViewMut::new(&mut b[..POOLED.len()], POOLED)?);
         self.depthwise
             .run(View::new(&b[..POOLED.len()], POOLED)?, ViewMut::new(&mut a[..FILTERED.len()], FILTERED)?);

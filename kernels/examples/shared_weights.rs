@@ -7,8 +7,9 @@
 //! cargo run --release -p kernels --example shared_weights
 //! ```
 
+use kernels::Window;
 use kernels::{
-    Activation, Convolution, Depthwise, Error, Isa, Linear, Pointwise, Shape, Tensor, global_average,
+    Activation, Convolution, Depthwise, Error, GlobalAverage, Image, Linear, Pointwise, Shape, Tensor,
 };
 use std::sync::Arc;
 use std::thread;
@@ -21,6 +22,7 @@ struct Trunk {
     stem: Convolution,
     depthwise: Depthwise,
     pointwise: Pointwise,
+    mean: GlobalAverage,
 }
 
 /// The trunk and a head of its own.
@@ -39,29 +41,33 @@ struct Activations {
 
 impl Trunk {
     fn new() -> Result<Self, Error> {
+        let window = Window::new(3).stride(2).pad(1);
         Ok(Self {
-            stem: Convolution::builder(3, 24, 3, 2).activation(Activation::Relu).build(&weights(24 * 27))?,
-            depthwise: Depthwise::builder(24, 3, 2).build(&weights(24 * 9))?,
+            stem: Convolution::builder(3, 24, window)
+                .activation(Activation::Relu)
+                .build(&weights(24 * 27))?,
+            depthwise: Depthwise::builder(24, window).build(&weights(24 * 9))?,
             pointwise: Pointwise::builder(24, WIDTH)
                 .activation(Activation::Relu)
                 .build(&weights(WIDTH * 24))?,
+            mean: GlobalAverage::builder().build()?,
         })
     }
 }
 
 impl Network {
     fn new(trunk: &Arc<Trunk>, outputs: usize) -> Result<Self, Error> {
-        let weights = weights(outputs * WIDTH);
-        let head = Linear::new(WIDTH, outputs, &weights, None, Activation::None, Isa::from_env()?)?;
+        let head = Linear::builder(WIDTH, outputs).build(&weights(outputs * WIDTH))?;
         Ok(Self { trunk: Arc::clone(trunk), head })
     }
 
     fn run(&self, image: &[f32], activations: &mut Activations) -> Vec<f32> {
         let Activations { stem, filtered, features, mean } = activations;
-        self.trunk.stem.run_planar(image, SIDE, SIDE, stem.view_mut());
+        let image = Image::planar(image, Shape::new(3, SIDE, SIDE)).expect("a picture");
+        self.trunk.stem.run(image, stem.view_mut());
         self.trunk.depthwise.run(stem.view(), filtered.view_mut());
         self.trunk.pointwise.run(filtered.view(), features.view_mut());
-        global_average(Isa::best(), features.view(), mean);
+        self.trunk.mean.run(features.view(), mean);
         let mut output = vec![0.0; self.head.oc()];
         self.head.run(mean, &mut output);
         output

@@ -15,7 +15,7 @@ export KERNELS_REQUIRE_ISA=portable KERNELS_REQUIRE_BEST=portable
 if [ $# -gt 0 ]; then
     exec cargo test "${wasm_options[@]}" -p kernels --no-default-features --features std "$@"
 fi
-# By name, because `--tests` would add the examples, most of which start threads.
+# Without overflow checks, as a release is: `large` sees to it that no size relies on them. By name, because `--tests` would add the examples, most of which start threads.
 tests=()
 for file in kernels/tests/*.rs; do
     name=$(basename "$file" .rs)

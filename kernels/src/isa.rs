@@ -1,10 +1,10 @@
-//! Instruction sets by name.
+//! Instruction sets.
 
 use crate::backend::Kernels;
 use crate::error::Error;
 use alloc::{string::ToString, vec::Vec};
 
-/// An instruction set that the kernels were compiled for.
+/// An instruction set that this processor has: a value is the proof.
 ///
 /// ```
 /// use kernels::{Isa, Pointwise};
@@ -16,65 +16,52 @@ use alloc::{string::ToString, vec::Vec};
 /// assert!(Isa::from_name("avx1024").unwrap_err().to_string().contains("available: auto"));
 /// # Ok::<(), kernels::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Isa {
-    /// AVX-512 F, sixteen lanes.
-    Avx512,
-    /// AVX2 with FMA, eight lanes.
-    Avx2,
-    /// What the compiler was told it may use: SSE2, NEON, wasm simd128, or more by `-C target-cpu`.
-    Portable,
-}
+#[derive(Clone, Copy)]
+pub struct Isa(&'static Kernels);
 
 impl Isa {
-    /// Every instruction set, the fastest first.
-    pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
-
-    /// The name used on command lines and in `KERNELS_ISA`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Avx512 => "avx512",
-            Self::Avx2 => "avx2",
-            Self::Portable => "portable",
-        }
-    }
-
-    /// Whether this processor has it.
-    pub fn is_available(self) -> bool {
-        Kernels::of(self).is_some()
-    }
-
-    /// Those of [`ALL`](Self::ALL) that this processor has.
+    /// The instruction sets of this processor that kernels were compiled for, the fastest first.
     pub fn available() -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().filter(|isa| isa.is_available())
+        Kernels::ALL.iter().filter(|kernels| (kernels.supported)()).map(|kernels| Self(kernels))
+    }
+
+    /// The names of all that kernels were compiled for, whether this processor has them or not.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Kernels::ALL.iter().map(|kernels| kernels.name)
     }
 
     /// The fastest that this processor has.
     pub fn best() -> Self {
-        Self::available().next().unwrap_or(Self::Portable)
+        Self::available().next().unwrap_or(Self::portable())
     }
 
-    /// The instruction set of that name; `"auto"` is [`best`](Self::best).
+    /// What the compiler was told it may use: SSE2, NEON, WebAssembly's simd128, or more by `-C target-cpu`.
+    pub fn portable() -> Self {
+        Self(Kernels::PORTABLE)
+    }
+
+    /// The instruction set of that name; `"auto"` is [`best`](Self::best), `"portable"` is
+    /// [`portable`](Self::portable), whatever its name is here.
     ///
     /// # Errors
     /// Where the name is unknown or this processor lacks the instruction set.
     pub fn from_name(name: &str) -> Result<Self, Error> {
-        if name == "auto" {
-            return Ok(Self::best());
+        match name {
+            "auto" => Ok(Self::best()),
+            "portable" => Ok(Self::portable()),
+            _ => Self::available().find(|isa| isa.name() == name).ok_or_else(|| Error::Isa {
+                asked: name.to_string(),
+                available: ["auto"]
+                    .into_iter()
+                    .chain(Self::available().map(Self::name))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            }),
         }
-        Self::available().find(|isa| isa.name() == name).ok_or_else(|| Error::Isa {
-            asked: name.to_string(),
-            available: ["auto"]
-                .into_iter()
-                .chain(Self::available().map(Self::name))
-                .collect::<Vec<_>>()
-                .join(", "),
-        })
     }
 
-    /// What the environment variable `KERNELS_ISA` asks for, else [`best`](Self::best). Operators that are not
-    /// told an instruction set take this one.
+    /// What the environment variable `KERNELS_ISA` names, else (also where it is empty) [`best`](Self::best). Operators
+    /// that are not told an instruction set take this one.
     ///
     /// # Errors
     /// As [`from_name`](Self::from_name).
@@ -95,25 +82,51 @@ impl Isa {
         Ok(Self::best())
     }
 
+    /// The name used on command lines and in `KERNELS_ISA`.
+    pub fn name(self) -> &'static str {
+        self.0.name
+    }
+
     /// `f32` lanes of one vector register.
     pub fn lanes(self) -> usize {
-        Kernels::of(self).map_or(1, |kernels| kernels.lanes)
+        self.0.lanes
     }
 
     /// Runs `rounds` of multiply-adds on registers alone and returns the floating-point operations done (two per
     /// multiply-add): divided by the time it took, the peak that the convolutions are measured against.
-    ///
-    /// # Panics
-    /// Where this processor lacks the instruction set.
     pub fn fma_burst(self, rounds: usize) -> u64 {
-        let kernels = Kernels::of(self).expect("the instruction set is available");
-        // SAFETY: `Kernels::of` hands out only tables whose instruction set was detected.
-        unsafe { (kernels.fma_burst)(rounds) }
+        // SAFETY: the processor has the instruction set; there is no other contract.
+        unsafe { (self.0.fma_burst)(rounds) }
+    }
+
+    /// The inner loops.
+    pub(crate) fn kernels(self) -> &'static Kernels {
+        self.0
+    }
+}
+
+impl PartialEq for Isa {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Isa {}
+
+impl core::hash::Hash for Isa {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        self.name().hash(state);
     }
 }
 
 impl core::fmt::Display for Isa {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+impl core::fmt::Debug for Isa {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Isa({})", self.name())
     }
 }

@@ -28,53 +28,51 @@
 extern crate alloc;
 
 mod activation;
-mod affine;
 mod backend;
-mod convolution;
-mod depthwise;
 mod error;
-mod head;
+mod fold;
 mod isa;
-pub mod layout;
-mod linear;
 mod micro;
-#[cfg(feature = "ndarray")]
-pub mod ndarray;
-mod order;
+mod operators;
 mod pack;
-mod padding;
-mod parallel;
-mod pointwise;
-mod pool;
 pub mod reference;
-mod shuffle;
 mod simd;
-mod softmax;
-mod team;
-mod upsample;
-mod view;
+mod tensor;
+mod threads;
+mod window;
 
 pub use activation::Activation;
-pub use affine::{Affine, activate, activate_with, add, add_with};
-pub use convolution::{Convolution, ConvolutionBuilder};
-pub use depthwise::{Depthwise, DepthwiseBuilder};
 pub use error::Error;
-pub use head::Head;
+pub use fold::BatchNorm;
 pub use isa::Isa;
-pub use linear::Linear;
-pub use order::ChannelOrder;
-pub use pack::BatchNorm;
-pub use padding::Padding;
+pub use operators::activate::{Activate, ActivateBuilder};
+pub use operators::add::{Add, AddBuilder};
+pub use operators::affine::{Affine, AffineBuilder};
+pub use operators::call::Call;
+pub use operators::convolution::{Convolution, ConvolutionBuilder};
+pub use operators::depthwise::{Depthwise, DepthwiseBuilder};
+pub use operators::head::{Head, HeadBuilder};
+pub use operators::linear::{Linear, LinearBuilder};
+pub use operators::materialize::{Materialize, MaterializeBuilder};
+pub use operators::pointwise::{Pointwise, PointwiseBuilder};
+pub use operators::pool::{AveragePool, AveragePoolBuilder, GlobalAverage, GlobalAverageBuilder};
+pub use operators::pool::{MaxPool, MaxPoolBuilder};
+pub use operators::softmax::softmax;
+pub use operators::stem::{Stem, StemBuilder};
+pub use operators::upsample::{Upsample, UpsampleBuilder};
+pub use tensor::image::{Image, Source};
+pub use tensor::layout;
+#[cfg(feature = "ndarray")]
+pub use tensor::ndarray;
+pub use tensor::order::ChannelOrder;
+pub use tensor::owned::{Buffer, Tensor};
+pub use tensor::shape::{BLOCK, Shape};
+pub use tensor::view::{View, ViewMut};
 #[cfg(feature = "parallel")]
-pub use parallel::Rayon;
-pub use parallel::{Parallel, Serial};
-pub use pointwise::{Pointwise, PointwiseBuilder};
-pub use pool::{AveragePool, MaxPool, global_average};
-pub use shuffle::Materialize;
-pub use softmax::softmax;
-pub use team::team;
-pub use upsample::upsample_nearest_2x;
-pub use view::{BLOCK, Buffer, Shape, Tensor, View, ViewMut};
+pub use threads::parallel::Rayon;
+pub use threads::parallel::{Parallel, Serial};
+pub use threads::team::team;
+pub use window::{Padding, Window};
 
 /// Its example is compiled and run.
 #[cfg(doctest)]

@@ -1,198 +1,288 @@
-//! Before the first run: batch normalisation folded into weights, weights into panels.
+//! Weights in panels, and the one place that multiplies by them.
+//!
+//! ```text
+//! panel: the registers of a tile, side by side                        k runs over inputs (channels, or taps and channels)
+//!   bias     | lane 0 .. | lane 0 .. | lane 0 .. |                    in the order in which they are read
+//!   k = 0    | w00    .. | w10    .. | ..        |
+//!   k = 1    | w01    .. | w11    .. | ..        |
+//!   ..
+//! ```
+//!
+//! Lanes of no channel, and inputs that a channel does not see, are zeros: loads have no tails.
 
 use crate::activation::Activation;
-use crate::backend::Kernels;
-use crate::error::{Error, expect_len};
-use crate::isa::Isa;
-use alloc::{vec, vec::Vec};
+use crate::backend::{Kernels, Tile};
+use crate::error::Error;
+use crate::micro::gemm::{Gemm, PixelStep, Upcoming};
+use crate::tensor::extent;
+use crate::tensor::owned::Buffer;
+use crate::tensor::shape::BLOCK;
+use alloc::vec::Vec;
+use core::ops::Range;
 
-/// The statistics of a batch normalisation, one number per channel each:
-/// `y = (x - mean) / sqrt(variance + eps) * gamma + beta`.
-///
-/// ```
-/// use kernels::{BatchNorm, Pointwise};
-///
-/// let bn = BatchNorm { gamma: &[1.0], beta: &[0.5], mean: &[2.0], variance: &[4.0], eps: 1e-5 };
-/// let op = Pointwise::builder(3, 1).batch_norm(bn).build(&[1.0, 2.0, 3.0])?;
-/// let (scale, shift) = bn.scale_shift()?;
-/// assert!((scale[0] - 0.5).abs() < 1e-5 && (shift[0] + 0.5).abs() < 1e-5);
-/// # Ok::<(), kernels::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct BatchNorm<'a> {
-    /// Scale (`weight` in PyTorch).
-    pub gamma: &'a [f32],
-    /// Shift (`bias` in PyTorch).
-    pub beta: &'a [f32],
-    /// Running mean.
-    pub mean: &'a [f32],
-    /// Running variance.
-    pub variance: &'a [f32],
-    /// What keeps the root from zero: 1e-5 in PyTorch, 1e-3 in Keras.
-    pub eps: f32,
+/// Entries of the longest table of offsets.
+pub(crate) const KC: usize = 1024;
+
+/// A few registers of neighbouring output slots that read the same inputs.
+#[derive(Clone, Debug)]
+pub(crate) struct Panel {
+    pub(crate) slot: usize,
+    /// Its inputs, among all that the operator counts.
+    pub(crate) k: Range<usize>,
+    tile: &'static Tile,
+    /// Where its rows begin.
+    at: usize,
 }
 
-impl BatchNorm<'_> {
-    /// The same as one multiply-add per channel: `y = x * scale + shift`, computed in `f64` and rounded once.
+/// Weights, packed for one instruction set.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    pub(crate) kernels: &'static Kernels,
+    pub(crate) panels: Vec<Panel>,
+    /// Whether a panel's first row is its bias.
+    bias: bool,
+    data: Buffer,
+}
+
+/// Cuts registers of the output into panels.
+#[derive(Debug)]
+pub(crate) struct Packer {
+    kernels: &'static Kernels,
+    panels: Vec<Panel>,
+    bias: bool,
+    len: usize,
+}
+
+impl Packer {
+    /// Panels with a bias, or without.
+    pub(crate) fn new(kernels: &'static Kernels, bias: bool) -> Self {
+        Self { kernels, panels: Vec::new(), bias, len: 0 }
+    }
+
+    /// How many panels there are.
+    pub(crate) fn panels(&self) -> usize {
+        self.panels.len()
+    }
+
+    /// Adds panels for some neighbouring registers whose sums run over `k`; `ragged` says that at most half the lanes of
+    /// the last one are wanted.
     ///
-    /// # Errors
-    /// Where the four slices are not of equal length.
-    pub fn scale_shift(&self) -> Result<(Vec<f32>, Vec<f32>), Error> {
-        let fold = self.fold(self.gamma.len())?;
-        Ok(fold.iter().map(|&(scale, shift)| (scale as f32, shift as f32)).unzip())
-    }
-
-    fn fold(&self, channels: usize) -> Result<Vec<(f64, f64)>, Error> {
-        expect_len("batch norm gamma", channels, self.gamma.len())?;
-        expect_len("batch norm beta", channels, self.beta.len())?;
-        expect_len("batch norm mean", channels, self.mean.len())?;
-        expect_len("batch norm variance", channels, self.variance.len())?;
-        Ok((0..channels)
-            .map(|c| {
-                let scale =
-                    f64::from(self.gamma[c]) / sqrt(f64::from(self.variance[c]) + f64::from(self.eps));
-                (scale, f64::from(self.beta[c]) - f64::from(self.mean[c]) * scale)
-            })
-            .collect())
-    }
-}
-
-#[cfg(feature = "std")]
-fn sqrt(x: f64) -> f64 {
-    x.sqrt()
-}
-
-/// `core` has no square root: Newton's iteration from a guess by halving the exponent.
-#[cfg(not(feature = "std"))]
-fn sqrt(x: f64) -> f64 {
-    if x == 0.0 || x == f64::INFINITY {
-        return x;
-    }
-    if x.is_nan() || x < 0.0 {
-        return f64::NAN;
-    }
-    let mut root = f64::from_bits((x.to_bits() >> 1) + (1023 << 51));
-    for _ in 0..6 {
-        root = 0.5 * (root + x / root);
-    }
-    root
-}
-
-/// What every convolution's builder can be told, apart from its shape.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Common<'a> {
-    pub(crate) bias: Option<&'a [f32]>,
-    pub(crate) batch_norm: Option<BatchNorm<'a>>,
-    pub(crate) activation: Activation,
-    pub(crate) isa: Option<Isa>,
-}
-
-impl Common<'_> {
-    /// The table of kernels to pack for.
-    pub(crate) fn kernels(&self) -> Result<&'static Kernels, Error> {
-        let isa = match self.isa {
-            Some(isa) => isa,
-            None => Isa::from_env()?,
+    /// No panel of a single register is left over where it can be helped: it has too few sums to hide the latency of a
+    /// multiply-add.
+    pub(crate) fn cut(
+        &mut self,
+        registers: Range<usize>,
+        ragged: bool,
+        k: Range<usize>,
+    ) -> Result<(), Error> {
+        let tiles = self.kernels.tiles;
+        // The widest tile that fits and leaves no register alone.
+        let widest = |half: bool, left: usize| {
+            let fits = |tile: &&Tile| tile.half == half && tile.nv <= left && left - tile.nv != 1;
+            tiles.iter().filter(fits).max_by_key(|tile| tile.nv)
         };
-        match Kernels::of(isa) {
-            Some(kernels) => Ok(kernels),
-            None => {
-                Isa::from_name(isa.name()).map(|_| unreachable!("a table exists for every available name"))
+        let (mut slot, mut left) = (registers.start * self.kernels.lanes, registers.len());
+        let last = if ragged { widest(true, left - 1) } else { None };
+        left -= last.map_or(0, |tile| tile.nv + 1);
+        while left > 0 {
+            let favourite = &tiles[0];
+            let repeat = left > favourite.nv && left - favourite.nv != 1;
+            let tile = if repeat { favourite } else { widest(false, left).expect("a tile of one register") };
+            slot = self.push(tile, slot, &k)?;
+            left -= tile.nv;
+        }
+        last.map_or(Ok(()), |tile| self.push(tile, slot, &k).map(drop))
+    }
+
+    /// Adds one panel, and returns the slot behind it.
+    fn push(&mut self, tile: &'static Tile, slot: usize, k: &Range<usize>) -> Result<usize, Error> {
+        self.panels.push(Panel { slot, k: k.clone(), tile, at: self.len });
+        let nr = tile.lanes(self.kernels);
+        let rows = extent::product([usize::from(self.bias) + k.len(), nr]);
+        self.len = extent::expect("weights", rows.and_then(|rows| extent::sum([self.len, rows])))?;
+        Ok(slot + nr)
+    }
+
+    /// Fills the panels. `channel` says which channel lies in a slot, if any, `bias` is by channel, and `row(channel)`
+    /// gives the channel's weight for each `k`.
+    pub(crate) fn pack<R: Fn(usize) -> f32>(
+        self,
+        channel: impl Fn(usize) -> Option<usize>,
+        bias: &[f32],
+        row: impl Fn(usize) -> R,
+    ) -> Packed {
+        let mut data = Buffer::zeros(self.len);
+        for panel in &self.panels {
+            let nr = panel.tile.lanes(self.kernels);
+            let mut rows = &mut data.as_mut_slice()[panel.at..];
+            let channels = || (0..nr).filter_map(|lane| Some((lane, channel(panel.slot + lane)?)));
+            if self.bias {
+                let (head, body) = rows.split_at_mut(nr);
+                channels().for_each(|(lane, channel)| head[lane] = bias[channel]);
+                rows = body;
+            }
+            // A few k at a time, so that the lines written to stay in cache while every lane visits them.
+            for (rows, start) in rows.chunks_mut(16 * nr).zip(panel.k.clone().step_by(16)) {
+                for (lane, channel) in channels() {
+                    let weight = row(channel);
+                    let to = rows[lane..].iter_mut().step_by(nr);
+                    to.zip(start..panel.k.end).for_each(|(to, k)| *to = weight(k));
+                }
             }
         }
-    }
-
-    /// Per output channel, what the weights are multiplied by, and the bias.
-    pub(crate) fn fold(&self, oc: usize) -> Result<(Vec<f64>, Vec<f32>), Error> {
-        if let Some(bias) = self.bias {
-            expect_len("bias", oc, bias.len())?;
-        }
-        let fold = match &self.batch_norm {
-            Some(batch_norm) => batch_norm.fold(oc)?,
-            None => vec![(1.0, 0.0); oc],
-        };
-        let bias = |c: usize| self.bias.map_or(0.0, |bias| f64::from(bias[c]));
-        let shifted = fold.iter().enumerate().map(|(c, (scale, shift))| (bias(c) * scale + shift) as f32);
-        let shifted = shifted.collect();
-        Ok((fold.into_iter().map(|(scale, _)| scale).collect(), shifted))
+        Packed { kernels: self.kernels, panels: self.panels, bias: self.bias, data }
     }
 }
 
-/// Width of a panel of output channels: whole registers, and perhaps one half as wide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Width {
-    pub(crate) nv: usize,
-    pub(crate) half: bool,
-}
-
-impl Width {
-    /// Lanes of one row of the panel.
-    pub(crate) fn lanes(self, kernels: &Kernels) -> usize {
+impl Tile {
+    /// Output channels.
+    fn lanes(&self, kernels: &Kernels) -> usize {
         self.nv * kernels.lanes + if self.half { kernels.lanes / 2 } else { 0 }
     }
-
-    /// Registers, a half one counted as one.
-    pub(crate) fn registers(self) -> usize {
-        self.nv + usize::from(self.half)
-    }
 }
 
-/// Cuts `count` registers of the output into panels as wide as the kernels allow; `ragged` says that at most half the
-/// lanes of the last one are wanted.
+/// What a panel is multiplied by, and where to.
 ///
-/// No panel of a single register is left over where it can be helped: it has too few sums to hide the latency of a
-/// multiply-add.
-pub(crate) fn panel_widths(count: usize, ragged: bool, kernels: &Kernels) -> Vec<Width> {
-    let half = ragged && kernels.half;
-    let mut left = count - usize::from(half);
-    let last = half.then(|| {
-        let nv = if left == 3 { 1 } else { left.min(2) };
-        left -= nv;
-        Width { nv, half }
-    });
-    let mut widths = Vec::new();
-    while left > 0 {
-        let mut nv = kernels.nv.min(left);
-        if left == kernels.nv + 1 {
-            if kernels.three {
-                nv = 3;
-            } else if nv > 2 {
-                nv = left / 2;
+/// Contract: each of `offsets` plus each of `pixels` pixels, from `src` on, is an element to read; `dst` (and `residual`,
+/// unless null) have, in the blocks in which the panel's slots lie, `pixels` pixels from where they point, in `dst` to write.
+pub(crate) struct Product<'a> {
+    pub(crate) panel: usize,
+    /// The panel's inputs, or some of them, and where each lies.
+    pub(crate) k: Range<usize>,
+    pub(crate) offsets: &'a [u32],
+    /// What offsets count from for the first pixel; it may lie outside the source where no tap that is used does.
+    pub(crate) src: *const f32,
+    pub(crate) step: PixelStep,
+    pub(crate) pixels: usize,
+    /// The first pixel of block 0.
+    pub(crate) dst: *mut f32,
+    pub(crate) dst_block_stride: usize,
+    /// Null, or like `dst`.
+    pub(crate) residual: *const f32,
+    pub(crate) residual_block_stride: usize,
+    /// Whether sums begin at the bias, or at what `dst` holds.
+    pub(crate) first: bool,
+    /// Whether residual and activation follow.
+    pub(crate) last: bool,
+    pub(crate) activation: Activation,
+    /// What will be read next.
+    pub(crate) prefetch: [Upcoming; 2],
+}
+
+impl Packed {
+    /// The rows of a panel, bias first.
+    fn rows(&self, panel: &Panel) -> &[f32] {
+        let rows = usize::from(self.bias) + panel.k.len();
+        &self.data.as_slice()[panel.at..][..rows * panel.tile.lanes(self.kernels)]
+    }
+
+    /// Output channels of a panel, with those of no channel.
+    pub(crate) fn lanes(&self, panel: usize) -> usize {
+        self.panels[panel].tile.lanes(self.kernels)
+    }
+
+    /// The lines of some panels, for whoever reads them soon.
+    pub(crate) fn upcoming(&self, panels: Range<usize>) -> Upcoming {
+        let Some(panels) = self.panels.get(panels).filter(|panels| !panels.is_empty()) else {
+            return Upcoming::NOTHING;
+        };
+        let len: usize = panels.iter().map(|panel| self.rows(panel).len()).sum();
+        Upcoming { at: self.rows(&panels[0]).as_ptr(), lines: len / BLOCK }
+    }
+
+    /// The sums of one panel, for a run of pixels.
+    ///
+    /// # Safety
+    /// The contract of [`Product`].
+    ///
+    /// # Panics
+    /// Where the panel has not these inputs, or there is not an offset for each.
+    pub(crate) unsafe fn multiply(&self, product: &Product<'_>) {
+        let panel = &self.panels[product.panel];
+        let (nr, rows) = (self.lanes(product.panel), self.rows(panel));
+        let (bias, weights) = rows.split_at(if self.bias { nr } else { 0 });
+        let Range { start, end } = product.k;
+        assert!(
+            panel.k.start <= start && end <= panel.k.end && product.offsets.len() == end - start,
+            "inputs of a panel"
+        );
+        assert!(self.bias || !product.first, "a panel without a bias");
+        let block = panel.slot / BLOCK;
+        let residual = match product.residual.is_null() {
+            true => product.residual,
+            false => product.residual.wrapping_add(block * product.residual_block_stride),
+        };
+        // SAFETY: the rows are the panel's own, for as many k as there are offsets; the rest is the caller's. (A ragged last
+        // register ends within its block.)
+        unsafe {
+            (panel.tile.product[product.step as usize])(&Gemm {
+                src: product.src,
+                offsets: product.offsets.as_ptr(),
+                kc: product.offsets.len(),
+                pixels: product.pixels,
+                weights: weights[(start - panel.k.start) * nr..].as_ptr(),
+                bias: bias.as_ptr(),
+                residual,
+                residual_block_stride: product.residual_block_stride,
+                dst: product.dst.wrapping_add(block * product.dst_block_stride),
+                dst_block_stride: product.dst_block_stride,
+                lane: panel.slot % BLOCK,
+                first: product.first,
+                last: product.last,
+                activation: product.activation,
+                prefetch: product.prefetch,
+            });
+        }
+    }
+
+    /// The sums of one panel, for one pixel whose inputs lie side by side. `dst` begins with the block in which the panel
+    /// does, and has as many elements as the panel's last lane needs.
+    ///
+    /// # Panics
+    /// Where either is too short.
+    pub(crate) fn multiply_vector(
+        &self,
+        panel: usize,
+        src: &[f32],
+        dst: &mut [f32],
+        first: bool,
+        activation: Activation,
+    ) {
+        /// Offsets of neighbours.
+        static SIDE_BY_SIDE: [u32; KC] = {
+            let (mut offsets, mut i) = ([0; KC], 0);
+            while i < KC {
+                offsets[i] = i as u32;
+                i += 1;
+            }
+            offsets
+        };
+        let Panel { slot, ref k, .. } = self.panels[panel];
+        assert!(
+            src.len() >= k.len() && dst.len() >= slot % BLOCK + self.lanes(panel),
+            "one pixel of a panel"
+        );
+        for start in k.clone().step_by(KC) {
+            let end = k.end.min(start + KC);
+            // SAFETY: `src` has an element for each k, and `dst` for each lane: blocks one pixel apart lie side by side.
+            unsafe {
+                self.multiply(&Product {
+                    panel,
+                    k: start..end,
+                    offsets: &SIDE_BY_SIDE[..end - start],
+                    src: src[start - k.start..].as_ptr(),
+                    step: PixelStep::Blocked,
+                    pixels: 1,
+                    dst: dst.as_mut_ptr().wrapping_sub(slot / BLOCK * BLOCK),
+                    dst_block_stride: BLOCK,
+                    residual: core::ptr::null(),
+                    residual_block_stride: 0,
+                    first: first && start == k.start,
+                    last: end == k.end,
+                    activation,
+                    prefetch: [Upcoming::NOTHING; 2],
+                });
             }
         }
-        widths.push(Width { nv, half: false });
-        left -= nv;
     }
-    widths.extend(last);
-    widths
 }
-
-/// The setters that every convolution's builder shares.
-macro_rules! common_setters {
-    () => {
-        /// A bias per output channel, added before the batch normalisation. Default: none.
-        pub fn bias(mut self, bias: &'a [f32]) -> Self {
-            self.common.bias = Some(bias);
-            self
-        }
-
-        /// A batch normalisation behind the convolution, folded into weights and bias. Default: none.
-        pub fn batch_norm(mut self, batch_norm: crate::BatchNorm<'a>) -> Self {
-            self.common.batch_norm = Some(batch_norm);
-            self
-        }
-
-        /// What follows the sum. Default: [`Activation::None`](crate::Activation::None).
-        pub fn activation(mut self, activation: crate::Activation) -> Self {
-            self.common.activation = activation;
-            self
-        }
-
-        /// The instruction set to pack for. Default: [`Isa::from_env`](crate::Isa::from_env).
-        pub fn isa(mut self, isa: crate::Isa) -> Self {
-            self.common.isa = Some(isa);
-            self
-        }
-    };
-}
-pub(crate) use common_setters;

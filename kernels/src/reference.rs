@@ -17,10 +17,10 @@
 //! fit each other. (They need the feature `std`, for the square root and the exponential.)
 
 use crate::activation::Activation;
-use crate::order::ChannelOrder;
-use crate::pack::BatchNorm;
-use crate::padding::Padding;
-use crate::view::Shape;
+use crate::fold::BatchNorm;
+use crate::tensor::order::ChannelOrder;
+use crate::tensor::shape::Shape;
+use crate::window::{Padding, Window};
 
 /// A planar image of `f64`.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,61 +64,54 @@ impl Planar {
     }
 }
 
-/// What slides over an image: its size, its step, and the padding it may hang over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Rows and columns of the window.
-    pub kernel: usize,
-    /// Rows and columns from one window to the next.
-    pub stride: usize,
-    /// Rows and columns of nothing around the image.
-    pub padding: Padding,
+/// Padding of `len` pixels before and after them, on `axis` 0 above and below, on `axis` 1 to the left and to the right.
+///
+/// [`Padding::Same`] is TensorFlow's: just as much as makes the output `ceil(len / stride)` long. Where the stride
+/// divides the length that is `extent - stride`, where it does not it is `extent - len % stride`, and never less
+/// than zero; half of it, rounded down, comes before. The extent of a window is that from its first tap to its last.
+pub fn padding(window: Window, len: usize, axis: usize) -> [usize; 2] {
+    match window.padding {
+        Padding::Sides { top, bottom, .. } if axis == 0 => [top, bottom],
+        Padding::Sides { left, right, .. } => [left, right],
+        Padding::Same => {
+            let stride = window.stride[axis];
+            let rest = if len.is_multiple_of(stride) { stride } else { len % stride };
+            let total = extent(window, axis).saturating_sub(rest);
+            [total / 2, total - total / 2]
+        }
+    }
 }
 
-impl Window {
-    /// Padding before and after `len` pixels, above and below where `rows`, else to the left and to the right.
-    ///
-    /// [`Padding::Same`] is TensorFlow's: just as much as makes the output `ceil(len / stride)` long. Where the stride
-    /// divides the length that is `kernel - stride`, where it does not it is `kernel - len % stride`, and never less
-    /// than zero; half of it, rounded down, comes before.
-    pub fn padding(&self, len: usize, rows: bool) -> (usize, usize) {
-        match self.padding {
-            Padding::Sides { top, bottom, .. } if rows => (top, bottom),
-            Padding::Sides { left, right, .. } => (left, right),
-            Padding::Same => {
-                let rest = if len.is_multiple_of(self.stride) { self.stride } else { len % self.stride };
-                let total = self.kernel.saturating_sub(rest);
-                (total / 2, total - total / 2)
+/// Pixels from the first tap of a window to its last, both counted.
+fn extent(window: Window, axis: usize) -> usize {
+    (window.kernel[axis] - 1) * window.dilation[axis] + 1
+}
+
+/// `channels` and the height and width that `window` makes of `from`: as many windows as fit into the padded image, the
+/// first at its beginning.
+pub fn output_shape(window: Window, from: Shape, channels: usize) -> Shape {
+    let count = |len: usize, axis: usize| {
+        let padded = len + padding(window, len, axis).iter().sum::<usize>();
+        (0..).take_while(|o| o * window.stride[axis] + extent(window, axis) <= padded).count()
+    };
+    Shape::new(channels, count(from.h, 0), count(from.w, 1))
+}
+
+/// The taps `(kh, kw)` of the window at `(oy, ox)` that lie inside the image, and the pixel `(y, x)` under each.
+fn taps(window: Window, from: Shape, oy: usize, ox: usize) -> Vec<[usize; 4]> {
+    let ([top, _], [left, _]) = (padding(window, from.h, 0), padding(window, from.w, 1));
+    let mut taps = Vec::new();
+    for kh in 0..window.kernel[0] {
+        for kw in 0..window.kernel[1] {
+            // Coordinates in the padded image.
+            let y = oy * window.stride[0] + kh * window.dilation[0];
+            let x = ox * window.stride[1] + kw * window.dilation[1];
+            if (top..top + from.h).contains(&y) && (left..left + from.w).contains(&x) {
+                taps.push([kh, kw, y - top, x - left]);
             }
         }
     }
-
-    /// How many windows fit into `len` padded pixels, the first at their beginning.
-    pub fn count(&self, len: usize, rows: bool) -> usize {
-        let (before, after) = self.padding(len, rows);
-        (0..).take_while(|o| o * self.stride + self.kernel <= before + len + after).count()
-    }
-
-    /// `channels` and the height and width that this window makes of `from`.
-    pub fn output_shape(&self, from: Shape, channels: usize) -> Shape {
-        Shape::new(channels, self.count(from.h, true), self.count(from.w, false))
-    }
-
-    /// The taps `(kh, kw)` of the window at `(oy, ox)` that lie inside the image, and the pixel `(y, x)` under each.
-    fn taps(&self, from: Shape, oy: usize, ox: usize) -> Vec<[usize; 4]> {
-        let (top, left) = (self.padding(from.h, true).0, self.padding(from.w, false).0);
-        let mut taps = Vec::new();
-        for kh in 0..self.kernel {
-            for kw in 0..self.kernel {
-                // Coordinates in the padded image.
-                let (y, x) = (oy * self.stride + kh, ox * self.stride + kw);
-                if (top..top + from.h).contains(&y) && (left..left + from.w).contains(&x) {
-                    taps.push([kh, kw, y - top, x - left]);
-                }
-            }
-        }
-        taps
-    }
+    taps
 }
 
 /// `dst[c] = src[order.slot(c)]`: a channel order applied, so that a split, concatenated or shuffled value lies in
@@ -157,36 +150,54 @@ pub fn pointwise(src: &Planar, groups: usize, weights: &[f32], bias: Option<&[f3
 /// Depthwise convolution, over the taps inside the image:
 ///
 /// ```text
-/// dst[c][oy][ox] = sum over kh, kw of weights[c][kh][kw] * src[c][oy * stride + kh - top][ox * stride + kw - left]
-///                  + bias[c]
+/// dst[o][oy][ox] = sum over kh, kw of weights[o][kh][kw] * src[o / m][y][x] + bias[o]
+///                  where y = oy * stride + kh * dilation - top, x = ox * stride + kw * dilation - left
 /// ```
+///
+/// `m` is the number of outputs per channel, mostly one; it is told by the number of weights.
 pub fn depthwise(src: &Planar, window: Window, weights: &[f32], bias: Option<&[f32]>) -> Planar {
-    let (channels, kernel) = (src.shape.c, window.kernel);
-    assert_eq!(weights.len(), channels * kernel * kernel, "depthwise weights");
-    Planar::from_fn(window.output_shape(src.shape, channels), |c, oy, ox| {
+    let [kh_count, kw_count] = window.kernel;
+    let oc = weights.len() / (kh_count * kw_count);
+    assert!(weights.len() == oc * kh_count * kw_count && oc.is_multiple_of(src.shape.c), "depthwise weights");
+    let m = oc / src.shape.c;
+    Planar::from_fn(output_shape(window, src.shape, oc), |o, oy, ox| {
         let mut sum = 0.0;
-        for [kh, kw, y, x] in window.taps(src.shape, oy, ox) {
-            sum += f64::from(weights[(c * kernel + kh) * kernel + kw]) * src.get(c, y, x);
+        for [kh, kw, y, x] in taps(window, src.shape, oy, ox) {
+            sum += f64::from(weights[(o * kh_count + kh) * kw_count + kw]) * src.get(o / m, y, x);
         }
-        sum + at(bias, c, channels)
+        sum + at(bias, o, oc)
     })
 }
 
-/// Dense convolution, over the taps inside the image; `oc` is told by the number of weights:
+/// Convolution in groups, over the taps inside the image; one group is a dense convolution:
 ///
 /// ```text
-/// dst[o][oy][ox] = sum over i, kh, kw of weights[o][i][kh][kw] * src[i][oy * stride + kh - top][ox * stride + kw - left]
-///                  + bias[o]
+/// dst[o][oy][ox] = sum over i, kh, kw of weights[o][i][kh][kw] * src[group(o) * ic / groups + i][y][x] + bias[o]
+///                  where y = oy * stride + kh * dilation - top, x = ox * stride + kw * dilation - left
 /// ```
-pub fn convolution(src: &Planar, window: Window, weights: &[f32], bias: Option<&[f32]>) -> Planar {
-    let (ic, kernel) = (src.shape.c, window.kernel);
-    let oc = weights.len() / (ic * kernel * kernel);
-    assert_eq!(weights.len(), oc * ic * kernel * kernel, "convolution weights");
-    Planar::from_fn(window.output_shape(src.shape, oc), |o, oy, ox| {
+///
+/// `i` counts the `ic / groups` input channels of `o`'s group, and `group(o) = o / (oc / groups)`; `oc` is told by the
+/// number of weights.
+pub fn convolution(
+    src: &Planar,
+    window: Window,
+    groups: usize,
+    weights: &[f32],
+    bias: Option<&[f32]>,
+) -> Planar {
+    let (ic, [kh_count, kw_count]) = (src.shape.c, window.kernel);
+    assert!(ic.is_multiple_of(groups), "{ic} channels in {groups} groups");
+    let group_ic = ic / groups;
+    let k = group_ic * kh_count * kw_count;
+    let oc = weights.len() / k;
+    assert!(weights.len() == oc * k && oc.is_multiple_of(groups), "{} weights", weights.len());
+    let group_oc = oc / groups;
+    Planar::from_fn(output_shape(window, src.shape, oc), |o, oy, ox| {
         let mut sum = 0.0;
-        for [kh, kw, y, x] in window.taps(src.shape, oy, ox) {
-            for i in 0..ic {
-                sum += f64::from(weights[((o * ic + i) * kernel + kh) * kernel + kw]) * src.get(i, y, x);
+        for [kh, kw, y, x] in taps(window, src.shape, oy, ox) {
+            for i in 0..group_ic {
+                let weight = weights[((o * group_ic + i) * kh_count + kh) * kw_count + kw];
+                sum += f64::from(weight) * src.get(o / group_oc * group_ic + i, y, x);
             }
         }
         sum + at(bias, o, oc)
@@ -239,19 +250,19 @@ pub fn add(a: &Planar, b: &Planar) -> Planar {
 
 /// The greatest pixel of each window; NaN where the window holds one. Padding never wins.
 pub fn max_pool(src: &Planar, window: Window) -> Planar {
-    Planar::from_fn(window.output_shape(src.shape, src.shape.c), |c, oy, ox| {
-        let pixels = window.taps(src.shape, oy, ox).into_iter().map(|[_, _, y, x]| src.get(c, y, x));
+    Planar::from_fn(output_shape(window, src.shape, src.shape.c), |c, oy, ox| {
+        let pixels = taps(window, src.shape, oy, ox).into_iter().map(|[_, _, y, x]| src.get(c, y, x));
         pixels.reduce(|max, x| if max.is_nan() || max > x { max } else { x }).expect("a pixel per window")
     })
 }
 
-/// The sum of each window's pixels, divided by the size of the window where `count_pad`, else by the number of
-/// its pixels inside the image.
+/// The sum of each window's pixels, divided by the number of its taps where `count_pad`, else by the number of
+/// those inside the image.
 pub fn average_pool(src: &Planar, window: Window, count_pad: bool) -> Planar {
-    Planar::from_fn(window.output_shape(src.shape, src.shape.c), |c, oy, ox| {
-        let taps = window.taps(src.shape, oy, ox);
+    Planar::from_fn(output_shape(window, src.shape, src.shape.c), |c, oy, ox| {
+        let taps = taps(window, src.shape, oy, ox);
         let sum: f64 = taps.iter().map(|&[_, _, y, x]| src.get(c, y, x)).sum();
-        sum / if count_pad { window.kernel * window.kernel } else { taps.len() } as f64
+        sum / if count_pad { window.kernel.iter().product() } else { taps.len() } as f64
     })
 }
 

@@ -9,32 +9,23 @@
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// A register of [`LANES`](Self::LANES) floats; zero in every bit is a valid one.
     type F32: Copy;
-    /// A [`Pick`] in registers.
-    type Pick: Copy;
     /// Floats per register; divides 16.
     const LANES: usize;
-    /// Whether [`merge`](Self::merge) is a permutation in registers; else nobody calls it.
-    const PERMUTES: bool;
     /// The token of registers half as wide, for the last few channels; `Self` where there is nothing to gain.
     type Half: Simd;
 
     fn half(self) -> Self::Half;
-    /// `v`, of which the compiler forgets how it came about: a broadcast number that is used in whole registers and in
-    /// [`low`](Self::low) ones would otherwise be broadcast twice, the second time by a shuffle.
-    #[inline(always)]
-    fn opaque(self, v: Self::F32) -> Self::F32 {
-        v
-    }
-    /// The lower half of a register.
-    fn low(self, v: Self::F32) -> <Self::Half as Simd>::F32;
-
     fn splat(self, x: f32) -> Self::F32;
-    /// The number at `x` in every lane of half a register, by a load of its own, which the compiler does not share with
-    /// a [`splat`](Self::splat) of the same number.
+    /// The number at `x` in every lane of a register and of half a register, fetched once.
     ///
     /// # Safety
     /// A float readable at `x`.
-    unsafe fn splat_half(self, x: *const f32) -> <Self::Half as Simd>::F32;
+    #[inline(always)]
+    unsafe fn splat_pair(self, x: *const f32) -> (Self::F32, <Self::Half as Simd>::F32) {
+        // SAFETY: the caller's.
+        let x = unsafe { *x };
+        (self.splat(x), self.half().splat(x))
+    }
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
     fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a * b + c`, rounded once where the instruction set can.
@@ -57,13 +48,35 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `LANES` floats writable at `dst`.
     unsafe fn store(self, v: Self::F32, dst: *mut f32);
+    /// Fetches the line at `src` towards the second-level cache; a hint that may point anywhere.
+    fn prefetch(self, src: *const f32);
+}
+
+/// Registers as rows of quads (four neighbouring floats), of which quads from several places are put together: what turns
+/// planes of pixels into lines of channels and back.
+pub(crate) trait Quads: Simd {
+    /// Quad `i` from `src + i * stride`.
+    ///
+    /// # Safety
+    /// Four floats readable at each.
+    unsafe fn gather(self, src: *const f32, stride: usize) -> Self::F32;
+    /// Quad `i` to `dst + i * stride`.
+    ///
+    /// # Safety
+    /// Four floats writable at each.
+    unsafe fn scatter(self, v: Self::F32, dst: *mut f32, stride: usize);
+    /// In each quad, float `j` of register `i` becomes float `i` of register `j`.
+    fn transpose(self, rows: [Self::F32; 4]) -> [Self::F32; 4];
+}
+
+/// Lanes moved at will, where the instruction set can.
+pub(crate) trait Permute: Simd {
+    /// A [`Pick`] in registers.
+    type Pick: Copy;
 
     fn pick(self, pick: &Pick) -> Self::Pick;
     /// Lane `l` becomes `src[pick.index[l]]` where `pick.mask[l]` is set, and keeps its value elsewhere.
     fn merge(self, v: Self::F32, src: Self::F32, pick: Self::Pick) -> Self::F32;
-
-    /// Fetches the line at `src` towards the second-level cache; a hint that may point anywhere.
-    fn prefetch(self, src: *const f32);
 }
 
 /// What one register of the source gives to one register of the destination.

@@ -4,109 +4,53 @@
 mod common;
 
 use common::*;
-use kernels::reference::{self, Planar};
-use kernels::{Activation, Affine, BatchNorm, ChannelOrder, Shape, activate_with, add_with, layout};
+use kernels::reference;
+use kernels::{BatchNorm, Shape};
+use kernels_testing::operators::{Activate, Add, Affine};
+use kernels_testing::{Problem, Random, activate, add, affine, error_bound};
 use proptest::prelude::*;
 
-#[derive(Clone, Debug)]
-struct Problem {
-    shape: Shape,
-    activation: Activation,
-    data: Data,
-    poison: Option<f64>,
-    frames: (Frame, Frame),
-    seed: u64,
-}
-
-impl Problem {
-    fn expected(&self, values: Planar, magnitude: Planar) -> Expected {
-        let values = reference::activate(&values, self.activation);
-        let bound = |x: &f64| error_bound(1, *x);
-        let bound = Planar { shape: self.shape, data: magnitude.data.iter().map(bound).collect() };
-        Expected { values, bound: (self.data == Data::Reals).then_some(bound) }
-    }
-
-    fn check(&self) {
-        let &Self { shape, activation, data, .. } = self;
-        let rng = &mut Random::new(self.seed);
-        let a = poisoned(data.image(shape, rng), self.poison, rng);
-        let b = poisoned(data.image(shape, rng), self.poison, rng);
-        let (scale, shift) = (data.many(shape.c, rng), data.many(shape.c, rng));
-        let positive = |values: &[f32]| values.iter().map(|x| x.abs()).collect::<Vec<f32>>();
-        let affine = self.expected(
-            reference::affine(&a, &scale, &shift),
-            reference::affine(&absolute(&a), &positive(&scale), &positive(&shift)),
-        );
-        let sum = self.expected(reference::add(&a, &b), reference::add(&absolute(&a), &absolute(&b)));
-        let activated = Expected::exactly(reference::activate(&a, activation));
-        let (planar, a, b) =
-            (a.to_f32(), Framed::holding(&a, self.frames.0), Framed::holding(&b, self.frames.0));
-        let dst = Destination { shape, frame: self.frames.1, order: &ChannelOrder::identity(shape.c) };
-        for isa in isas() {
-            let op = Affine::new(&scale, &shift, activation, isa).unwrap();
-            check_runs(&dst, &affine, format_args!("affine, {isa}: {self:?}"), &|parallel, dst| {
-                op.run_with(parallel, a.view(), dst);
-            });
-            check_runs(
-                &dst,
-                &affine,
-                format_args!("affine in place, {isa}: {self:?}"),
-                &|parallel, mut dst| {
-                    layout::from_nchw(&planar, dst.reborrow());
-                    op.run_in_place_with(parallel, dst);
-                },
-            );
-            check_runs(&dst, &sum, format_args!("add, {isa}: {self:?}"), &|parallel, dst| {
-                add_with(parallel, isa, a.view(), b.view(), activation, dst);
-            });
-            check_runs(&dst, &activated, format_args!("activate, {isa}: {self:?}"), &|parallel, mut dst| {
-                layout::from_nchw(&planar, dst.reborrow());
-                activate_with(parallel, isa, activation, dst);
-            });
-        }
-    }
-}
-
-fn any_problem() -> impl Strategy<Value = Problem> {
-    let shape = (any_channels(), 1..=12usize, 1..=12usize).prop_map(|(c, h, w)| Shape::new(c, h, w));
-    let rest = (any_activation(), any_data(), any_poison(), (any_frame(), any_frame()), any::<u64>());
-    (shape, rest).prop_map(|(shape, (activation, data, poison, frames, seed))| Problem {
-        shape,
-        activation,
-        data,
-        poison,
-        frames,
-        seed,
-    })
-}
-
 proptest! {
-    #![proptest_config(cases(120))]
+    #![proptest_config(config(120))]
     #[test]
-    fn computes_its_definition(problem in any_problem()) {
-        problem.check();
+    fn affine_computes_its_definition(
+        (p, how) in framed(affine().activations(ACTIVATIONS).data(any_data())),
+    ) {
+        check_affine(&p, &how);
     }
+
+    #[test]
+    fn add_computes_its_definition((p, how) in framed(add().activations(ACTIVATIONS).data(any_data()))) {
+        check_add(&p, &how);
+    }
+
+    #[test]
+    fn activate_computes_its_definition(
+        (p, how) in framed(activate().activations(ACTIVATIONS).data(any_data())),
+    ) {
+        check_activate(&p, &how);
+    }
+}
+
+/// All three on one shape.
+fn check(src: Shape, activation: kernels::Activation, data: Data) {
+    let how = How::default();
+    check_affine(&Problem::new(Affine { src, activation }, data, 1), &how);
+    check_add(&Problem::new(Add { src, activation }, data, 1), &how);
+    check_activate(&Problem::new(Activate { src, activation }, data, 1), &how);
 }
 
 #[test]
 fn every_channel_count() {
     for c in CHANNELS {
-        let activation = [Activation::None, Activation::Relu, Activation::Relu6][c % 3];
-        let frames = (Frame::WIDE, Frame::WIDE);
-        let data = Data::Integers;
-        Problem { shape: Shape::new(c, 2, 3), activation, data, poison: None, frames, seed: c as u64 }
-            .check();
+        check(Shape::new(c, 2, 3), ACTIVATIONS[c % 3], Data::Integers);
     }
 }
 
 #[test]
 fn nan_passes_every_activation() {
-    for activation in [Activation::None, Activation::Relu, Activation::Relu6] {
-        for poison in POISONS {
-            let frames = (Frame::WIDE, Frame::WIDE);
-            let (shape, data, poison) = (Shape::new(19, 3, 3), Data::Integers, Some(poison));
-            Problem { shape, activation, data, poison, frames, seed: 1 }.check();
-        }
+    for (activation, poison) in ACTIVATIONS.into_iter().flat_map(|a| POISONS.map(|poison| (a, poison))) {
+        check(Shape::new(19, 3, 3), activation, Data::With(poison));
     }
 }
 

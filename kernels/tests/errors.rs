@@ -4,9 +4,13 @@
 mod common;
 
 use common::assert_panics;
-use kernels::{Activation, Affine, AveragePool, BatchNorm, ChannelOrder, Convolution, Depthwise, Error, Isa};
-use kernels::{Head, Linear, Materialize, MaxPool, Padding, Pointwise, Serial, Shape, Tensor, View, ViewMut};
-use kernels::{activate, add, global_average, layout, upsample_nearest_2x};
+use kernels::{
+    Activate, Activation, Add, Affine, AveragePool, BatchNorm, ChannelOrder, Convolution, Depthwise, Error,
+};
+use kernels::{
+    GlobalAverage, Head, Image, Linear, Materialize, MaxPool, Padding, Pointwise, Shape, Stem, Tensor,
+};
+use kernels::{Upsample, View, ViewMut, Window, layout};
 use std::fmt::Debug;
 
 #[track_caller]
@@ -78,7 +82,9 @@ const THREE_IS_TOO_MUCH: &str =
 
 #[test]
 fn depthwise_refuses() {
-    let build = |channels, kernel, stride| Depthwise::builder(channels, kernel, stride).build(&[1.0; 36]);
+    let window = |kernel: usize, stride| Window::new(kernel).stride(stride).pad(kernel / 2);
+    let build =
+        |channels, kernel, stride| Depthwise::builder(channels, window(kernel, stride)).build(&[1.0; 36]);
     refused(build(0, 3, 1), "channels: 0: must be at least 1");
     refused(build(3, 3, 1), "weights: expected 27 elements, found 36");
     refused(build(usize::MAX, 3, 1), &format!("weights: expected {} elements, found 36", usize::MAX));
@@ -88,9 +94,9 @@ fn depthwise_refuses() {
     for stride in [0, 3, usize::MAX] {
         refused(build(4, 3, stride), &format!("stride: {stride}: must be 1 or 2"));
     }
-    let plain = Depthwise::builder(4, 3, 1);
+    let plain = Depthwise::builder(4, window(3, 1));
     let build = |builder: kernels::DepthwiseBuilder<'_>| builder.build(&[1.0; 36]);
-    refused(build(plain.padding(THREE)), THREE_IS_TOO_MUCH);
+    refused(build(Depthwise::builder(4, window(3, 1).padding(THREE))), THREE_IS_TOO_MUCH);
     refused(build(plain.bias(&FOUR[1..])), "bias: expected 4 elements, found 3");
     for (batch_norm, sentence) in short_batch_norms() {
         refused(build(plain.batch_norm(batch_norm)), sentence);
@@ -101,7 +107,9 @@ fn depthwise_refuses() {
 
 #[test]
 fn convolution_refuses() {
-    let build = |ic, oc, kernel, stride| Convolution::builder(ic, oc, kernel, stride).build(&[1.0; 72]);
+    let window = |kernel: usize, stride| Window::new(kernel).stride(stride).pad(kernel / 2);
+    let build =
+        |ic, oc, kernel, stride| Convolution::builder(ic, oc, window(kernel, stride)).build(&[1.0; 72]);
     refused(build(0, 4, 3, 1), "channels: 0 to 4: both must be at least 1");
     refused(build(2, 0, 3, 1), "channels: 2 to 0: both must be at least 1");
     refused(build(2, 3, 3, 1), "weights: expected 54 elements, found 72");
@@ -115,9 +123,9 @@ fn convolution_refuses() {
     for stride in [0, 3, usize::MAX] {
         refused(build(2, 4, 3, stride), &format!("stride: {stride}: must be 1 or 2"));
     }
-    let plain = Convolution::builder(2, 4, 3, 1);
+    let plain = Convolution::builder(2, 4, window(3, 1));
     let build = |builder: kernels::ConvolutionBuilder<'_>| builder.build(&[1.0; 72]);
-    refused(build(plain.padding(THREE)), THREE_IS_TOO_MUCH);
+    refused(build(Convolution::builder(2, 4, window(3, 1).padding(THREE))), THREE_IS_TOO_MUCH);
     refused(build(plain.bias(&FOUR[1..])), "bias: expected 4 elements, found 3");
     for (batch_norm, sentence) in short_batch_norms() {
         refused(build(plain.batch_norm(batch_norm)), sentence);
@@ -126,27 +134,33 @@ fn convolution_refuses() {
 
 #[test]
 fn the_other_operators_refuse() {
-    let (isa, none) = (Isa::best(), Activation::None);
+    let (max, average) =
+        (|window| MaxPool::builder(window).build(), |window| AveragePool::builder(window).build());
     for kernel in [0, 1, 4, usize::MAX] {
-        let sentence = format!("kernel: {kernel}: must be one of [2, 3, 5]");
-        refused(MaxPool::new(kernel, 1, Padding::Same, isa), &sentence);
-        refused(AveragePool::new(kernel, 1, Padding::Same, true, isa), &sentence);
+        let (sentence, window) = (format!("kernel: {kernel}: must be one of [2, 3, 5]"), Window::new(kernel));
+        refused(max(window.padding(Padding::Same)), &sentence);
+        refused(average(window.padding(Padding::Same)), &sentence);
     }
-    refused(MaxPool::new(3, 0, Padding::Same, isa), "stride: 0: must be 1 or 2");
-    refused(AveragePool::new(3, 3, Padding::Same, true, isa), "stride: 3: must be 1 or 2");
-    refused(MaxPool::new(3, 2, THREE, isa), THREE_IS_TOO_MUCH);
-    refused(AveragePool::new(3, 2, THREE, true, isa), THREE_IS_TOO_MUCH);
+    let three = Window::new(3);
+    refused(max(three.stride(0)), "stride: 0: must be 1 or 2");
+    refused(average(three.stride(3)), "stride: 3: must be 1 or 2");
+    refused(max(three.padding(THREE)), THREE_IS_TOO_MUCH);
+    refused(average(three.padding(THREE)), THREE_IS_TOO_MUCH);
+    refused(max(Window::rectangle(2, 3)), "kernel: 2x3: must be the same for rows and columns");
+    refused(max(Window { stride: [1, 2], ..three }), "stride: 1x2: must be the same for rows and columns");
+    refused(max(three.dilation(2)), "dilation: [2, 2]: must be 1");
 
-    let linear = |ic, oc, bias| Linear::new(ic, oc, &FOUR, bias, none, isa);
-    refused(linear(0, 4, None), "channels: 0 to 4: both must be 1 to 2^32 - 1");
-    refused(linear(4, 0, None), "channels: 4 to 0: both must be 1 to 2^32 - 1");
-    refused(linear(2, 3, None), "weights: expected 6 elements, found 4");
-    refused(linear(2, usize::MAX, None), &format!("weights: expected {} elements, found 4", usize::MAX));
-    refused(linear(2, 2, Some(&FOUR)), "bias: expected 2 elements, found 4");
+    let linear = |ic, oc| Linear::builder(ic, oc).build(&FOUR);
+    refused(linear(0, 4), "channels: 0 to 4: both must be at least 1");
+    refused(linear(4, 0), "channels: 4 to 0: both must be at least 1");
+    refused(linear(2, 3), "weights: expected 6 elements, found 4");
+    refused(linear(2, usize::MAX), &format!("weights: expected {} elements, found 4", usize::MAX));
+    refused(Linear::builder(2, 2).bias(&FOUR).build(&FOUR), "bias: expected 2 elements, found 4");
 
-    refused(Affine::new(&[], &[], none, isa), "channels: 0: must be at least 1");
-    refused(Affine::new(&FOUR, &FOUR[1..], none, isa), "shift: expected 4 elements, found 3");
-    refused(Materialize::new(&order(&[]), isa), "order: no channels");
+    refused(Affine::builder(0).build(&[], &[]), "channels: 0: must be at least 1");
+    refused(Affine::builder(4).build(&FOUR[1..], &FOUR), "scale: expected 4 elements, found 3");
+    refused(Affine::builder(4).build(&FOUR, &FOUR[1..]), "shift: expected 4 elements, found 3");
+    refused(Materialize::builder(&order(&[])).build(), "order: no channels");
     for (batch_norm, sentence) in short_batch_norms() {
         if batch_norm.gamma.len() == 4 {
             refused(batch_norm.scale_shift(), sentence);
@@ -160,9 +174,11 @@ fn the_other_operators_refuse() {
 
 #[test]
 fn head_refuses() {
-    let head = |classes, weights, bias| {
+    let head = |classes, weights, bias: Option<&[f32]>| {
         let conv = Pointwise::builder(1, 2).build(&[1.0; 2]).unwrap();
-        Head::new(conv, classes, &[1.0; 12][..weights], bias)
+        let builder = Head::builder(conv, classes);
+        let builder = bias.into_iter().fold(builder, |builder, bias| builder.bias(bias));
+        builder.build(&[1.0; 12][..weights])
     };
     refused(head(0, 0, None), "head: 0 classes behind 2 channels, which must be in order");
     refused(head(4, 7, None), "weights: expected 8 elements, found 7");
@@ -170,7 +186,10 @@ fn head_refuses() {
     refused(head(4, 8, Some(&FOUR[1..])), "bias: expected 4 elements, found 3");
     let reversed = order(&[1, 0]);
     let conv = Pointwise::builder(1, 2).output_order(&reversed).build(&[1.0; 2]).unwrap();
-    refused(Head::new(conv, 1, &[1.0; 2], None), "head: 1 classes behind 2 channels, which must be in order");
+    refused(
+        Head::builder(conv, 1).build(&[1.0; 2]),
+        "head: 1 classes behind 2 channels, which must be in order",
+    );
 }
 
 #[test]
@@ -244,7 +263,7 @@ fn pointwise_panics() {
     });
     for (c, h, w) in [(16, 2, 3), (18, 2, 3), (17, 3, 2)] {
         assert_panics(&format!("residual is {c}x{h}x{w}, dst is 17x2x3"), || {
-            op.run_add(src.view(), tensor(c, h, w).view(), tensor(17, 2, 3).view_mut());
+            op.residual(tensor(c, h, w).view()).run(src.view(), tensor(17, 2, 3).view_mut());
         });
     }
 }
@@ -257,11 +276,12 @@ fn the_last_slot_is_in_no_tensor() {
     assert_panics("cannot run from 3x2x2 to 2x2x2", || {
         pointwise.run(tensor(3, 2, 2).view(), tensor(2, 2, 2).view_mut());
     });
-    let depthwise = Depthwise::builder(3, 3, 1).input_order(&order).build(&[1.0; 27]).unwrap();
-    assert_panics("cannot run from 3x2x2 to 32x2x2", || {
+    let depthwise =
+        Depthwise::builder(3, Window::new(3).pad(1)).input_order(&order).build(&[1.0; 27]).unwrap();
+    assert_panics("cannot run from 3x2x2", || {
         depthwise.run(tensor(3, 2, 2).view(), tensor(32, 2, 2).view_mut());
     });
-    let materialize = Materialize::new(&order, Isa::best()).unwrap();
+    let materialize = Materialize::builder(&order).build().unwrap();
     assert_panics("cannot run from 3x2x2 to 3x2x2", || {
         materialize.run(tensor(3, 2, 2).view(), tensor(3, 2, 2).view_mut());
     });
@@ -269,46 +289,50 @@ fn the_last_slot_is_in_no_tensor() {
 
 #[test]
 fn depthwise_panics() {
-    let op = Depthwise::builder(17, 3, 2).padding(Padding::all(0)).build(&[1.0; 153]).unwrap();
+    let op = Depthwise::builder(17, Window::new(3).stride(2)).build(&[1.0; 153]).unwrap();
     let run = |src: Tensor, mut dst: Tensor| op.run(src.view(), dst.view_mut());
     run(tensor(17, 5, 7), tensor(17, 2, 3));
     for (c, h, w) in [(16, 2, 3), (17, 3, 3), (17, 2, 2), (17, 3, 2)] {
         let sentence = format!(
-            "depthwise 3x3 stride 2 of 17 slots: cannot run from 17x5x7 to {c}x{h}x{w}, which should be 17x2x3"
+            "depthwise 3x3 of 17 slots: cannot run from 17x5x7 to {c}x{h}x{w}, which should be 17x2x3"
         );
         assert_panics(&sentence, || run(tensor(17, 5, 7), tensor(c, h, w)));
     }
-    assert_panics("cannot run from 16x5x7 to 17x2x3", || run(tensor(16, 5, 7), tensor(17, 2, 3)));
+    assert_panics("cannot run from 16x5x7", || run(tensor(16, 5, 7), tensor(17, 2, 3)));
     for (h, w) in [(2, 7), (5, 2), (0, 0)] {
-        assert_panics(&format!("a {h}x{w} image is smaller than the kernel, 3"), || {
-            op.output_shape(h, w);
-        });
+        let sentence = match h {
+            0 => format!("shape: {}x{h}x{w} has a side of zero", 17),
+            _ => format!("a window of 3x3 does not fit an image of {h}x{w}"),
+        };
+        assert_panics(&sentence, || op.output_shape(Shape::new(17, h, w)));
     }
 }
 
 #[test]
 fn convolution_panics() {
-    let op = Convolution::builder(3, 17, 3, 2).padding(Padding::all(0)).build(&[1.0; 459]).unwrap();
+    let op = Convolution::builder(3, 17, Window::new(3).stride(2)).build(&[1.0; 459]).unwrap();
     let run = |src: Tensor, mut dst: Tensor| op.run(src.view(), dst.view_mut());
     run(tensor(3, 5, 7), tensor(17, 2, 3));
     for (c, h, w) in [(16, 2, 3), (18, 2, 3), (17, 3, 3), (17, 1, 3), (17, 2, 2), (17, 3, 2)] {
         let sentence = format!(
-            "convolution 3x3 stride 2 from 3 channels: cannot run from 3x5x7 to {c}x{h}x{w}, which should be 17x2x3"
+            "convolution 3x3 from 3 channels: cannot run from 3x5x7 to {c}x{h}x{w}, which should be 17x2x3"
         );
         assert_panics(&sentence, || run(tensor(3, 5, 7), tensor(c, h, w)));
-        assert_panics(&sentence, || op.run_planar(&[0.0; 105], 5, 7, tensor(c, h, w).view_mut()));
+        let image = Image::planar(&[0.0; 105], Shape::new(3, 5, 7)).unwrap();
+        assert_panics(&sentence, || op.run(image, tensor(c, h, w).view_mut()));
     }
     for c in [2, 4] {
-        let sentence = format!("cannot run from {c}x5x7 to 17x2x3");
+        let sentence = format!("cannot run from {c}x5x7");
         assert_panics(&sentence, || run(tensor(c, 5, 7), tensor(17, 2, 3)));
     }
-    assert_panics("a planar image of 3x5x7 has not 104 elements", || {
-        op.run_planar(&[0.0; 104], 5, 7, tensor(17, 2, 3).view_mut());
-    });
+    let image = Image::planar(&[0.0; 104], Shape::new(3, 5, 7));
+    refused(image, "image: expected 105 elements, found 104");
     for (h, w) in [(2, 7), (5, 2), (0, 0)] {
-        assert_panics(&format!("a {h}x{w} image is smaller than the kernel, 3"), || {
-            op.output_shape(h, w);
-        });
+        let sentence = match h {
+            0 => format!("shape: {}x{h}x{w} has a side of zero", 3),
+            _ => format!("a window of 3x3 does not fit an image of {h}x{w}"),
+        };
+        assert_panics(&sentence, || op.output_shape(Shape::new(3, h, w)));
     }
 }
 
@@ -316,21 +340,23 @@ fn convolution_panics() {
 #[test]
 fn empty_images_panic() {
     for padding in [Padding::all(1), Padding::Same] {
-        let depthwise = Depthwise::builder(1, 3, 1).padding(padding).build(&[1.0; 9]).unwrap();
-        let convolution = Convolution::builder(1, 1, 3, 1).padding(padding).build(&[1.0; 9]).unwrap();
+        let depthwise = Depthwise::builder(1, Window::new(3).padding(padding)).build(&[1.0; 9]).unwrap();
+        let convolution =
+            Convolution::builder(1, 1, Window::new(3).padding(padding)).build(&[1.0; 9]).unwrap();
         for (h, w) in [(0, 3), (3, 0)] {
-            let sentence = format!("a {h}x{w} image is smaller than the kernel, 3");
-            assert_panics(&sentence, || depthwise.output_shape(h, w));
-            assert_panics(&sentence, || convolution.output_shape(h, w));
+            let sentence = format!("shape: 1x{h}x{w} has a side of zero");
+            assert_panics(&sentence, || depthwise.output_shape(Shape::new(1, h, w)));
+            assert_panics(&sentence, || convolution.output_shape(Shape::new(1, h, w)));
         }
     }
 }
 
 #[test]
 fn pools_panic() {
-    let isa = Isa::best();
-    let max = MaxPool::new(3, 2, Padding::all(0), isa).unwrap();
-    let average = AveragePool::new(3, 2, Padding::all(0), true, isa).unwrap();
+    let window = Window::new(3).stride(2);
+    let (max, average) =
+        (MaxPool::builder(window).build().unwrap(), AveragePool::builder(window).build().unwrap());
+    let global_average = GlobalAverage::builder().build().unwrap();
     let src = tensor(17, 5, 7);
     max.run(src.view(), tensor(17, 2, 3).view_mut());
     for (c, h, w) in [(16, 2, 3), (18, 2, 3), (17, 3, 2)] {
@@ -338,52 +364,57 @@ fn pools_panic() {
         assert_panics(&sentence, || max.run(src.view(), tensor(c, h, w).view_mut()));
         assert_panics(&sentence, || average.run(src.view(), tensor(c, h, w).view_mut()));
     }
-    let sentence = "17x2x7 is smaller than the window, 3";
+    let sentence = "a window of 3x3 does not fit an image of 2x7";
     assert_panics(sentence, || max.output_shape(Shape::new(17, 2, 7)));
     assert_panics(sentence, || average.output_shape(Shape::new(17, 2, 7)));
     for len in [16, 18] {
         assert_panics(&format!("global average of 17x5x7 into {len} elements"), || {
-            global_average(isa, src.view(), &mut vec![0.0; len]);
+            global_average.run(src.view(), &mut vec![0.0; len]);
         });
     }
 }
 
 #[test]
-fn pooled_convolution_panics() {
-    let op = Convolution::builder(3, 17, 3, 2).build(&[1.0; 459]).unwrap();
-    let pool = MaxPool::new(3, 2, Padding::all(1), Isa::best()).unwrap();
-    let needed = op.pooled_scratch(&Serial, 9, 9);
-    let run = |src: usize, pool: &MaxPool, scratch: usize, mut dst: Tensor| {
-        op.run_planar_pooled(&Serial, &vec![0.0; src], 9, 9, pool, &mut vec![0.0; scratch], dst.view_mut());
+fn stem_refuses_and_panics() {
+    let window = Window::new(3).stride(2).pad(1);
+    let conv = || Convolution::builder(3, 17, window).build(&[1.0; 459]).unwrap();
+    let pool = |window| MaxPool::builder(window).build().unwrap();
+    for other in [Window::new(2).stride(2), Window::new(3), Window::new(5).stride(2)] {
+        let stem = Stem::builder(conv(), pool(other)).build();
+        let sentence = format!("stem: a pool of {other} behind it, which must be 3x3 with stride 2");
+        refused(stem, &sentence);
+    }
+    let op = Stem::builder(conv(), pool(window)).build().unwrap();
+    let shape = Shape::new(3, 9, 9);
+    let needed = op.scratch(shape);
+    let run = |scratch: usize, mut dst: Tensor| {
+        let image = Image::planar(&[0.0; 243], shape).unwrap();
+        op.run(image, &mut vec![0.0; scratch], dst.view_mut());
     };
-    run(243, &pool, needed, tensor(17, 3, 3));
-    assert_panics("a planar image of 3x9x9 has not 242 elements", || {
-        run(242, &pool, needed, tensor(17, 3, 3));
-    });
+    run(needed, tensor(17, 3, 3));
     assert_panics(&format!("{} elements of scratch, {needed} needed", needed - 1), || {
-        run(243, &pool, needed - 1, tensor(17, 3, 3));
+        run(needed - 1, tensor(17, 3, 3));
     });
     for (c, h, w) in [(16, 3, 3), (18, 3, 3), (17, 2, 3), (17, 3, 4)] {
-        assert_panics(&format!("pool of 17x5x5 into {c}x{h}x{w}"), || {
-            run(243, &pool, needed, tensor(c, h, w));
+        assert_panics(&format!("stem from 3x9x9 to {c}x{h}x{w}, which should be 17x3x3"), || {
+            run(needed, tensor(c, h, w));
         });
     }
-    for (kernel, stride) in [(2, 2), (3, 1), (5, 2)] {
-        let other = MaxPool::new(kernel, stride, Padding::all(1), Isa::best()).unwrap();
-        assert_panics("the pool is 3x3 with stride 2", || run(243, &other, needed, tensor(17, 3, 3)));
-    }
+    assert_panics("convolution 3x3 from 3 channels: cannot run from 2x9x9", || {
+        op.scratch(Shape { c: 2, ..shape })
+    });
 }
 
 #[test]
 fn head_panics() {
     let conv = Pointwise::builder(3, 2).build(&[1.0; 6]).unwrap();
-    let op = Head::new(conv, 4, &[1.0; 8], None).unwrap();
-    let needed = op.scratch(2, 3);
+    let op = Head::builder(conv, 4).build(&[1.0; 8]).unwrap();
+    let needed = op.scratch(Shape::new(3, 2, 3));
     let run = |src: Tensor, scratch: usize, classes: usize| {
         op.run(src.view(), &mut vec![0.0; scratch], &mut vec![0.0; classes]);
     };
     run(tensor(4, 2, 3), needed, 4);
-    assert_panics("pointwise from 3 slots: cannot run from 2x2x3", || run(tensor(2, 2, 3), needed, 4));
+    assert_panics("pointwise from 3 to 2 slots: cannot run from 2x2x3", || run(tensor(2, 2, 3), needed, 4));
     assert_panics(&format!("{} elements of scratch, {needed} needed", needed - 1), || {
         run(tensor(3, 2, 3), needed - 1, 4);
     });
@@ -396,37 +427,41 @@ fn head_panics() {
 
 #[test]
 fn the_other_operators_panic() {
-    let (isa, none) = (Isa::best(), Activation::None);
-    let linear = Linear::new(4, 1, &FOUR, None, none, isa).unwrap();
+    let linear = Linear::builder(4, 1).build(&FOUR).unwrap();
     for (ic, oc) in [(3, 1), (5, 1), (4, 0), (4, 2)] {
         let sentence = format!("linear from 4 to 1: cannot run from {ic} to {oc} elements");
         assert_panics(&sentence, || linear.run(&vec![0.0; ic], &mut vec![0.0; oc]));
     }
 
     let src = tensor(4, 2, 3);
-    let affine = Affine::new(&FOUR, &FOUR, none, isa).unwrap();
+    let affine = Affine::builder(4).build(&FOUR, &FOUR).unwrap();
+    let (add, upsample) = (Add::builder().build().unwrap(), Upsample::builder().build().unwrap());
     for (c, h, w) in [(3, 2, 3), (5, 2, 3), (4, 3, 2), (4, 1, 1)] {
         let dst = || tensor(c, h, w);
         assert_panics(&format!("affine of 4 channels: cannot run from 4x2x3 to {c}x{h}x{w}"), || {
             affine.run(src.view(), dst().view_mut());
         });
         assert_panics(&format!("add 4x2x3 to {c}x{h}x{w} into 4x2x3"), || {
-            add(isa, src.view(), dst().view(), none, tensor(4, 2, 3).view_mut());
+            add.run(src.view(), dst().view(), tensor(4, 2, 3).view_mut());
         });
         assert_panics(&format!("add {c}x{h}x{w} to 4x2x3 into 4x2x3"), || {
-            add(isa, dst().view(), src.view(), none, tensor(4, 2, 3).view_mut());
+            add.run(dst().view(), src.view(), tensor(4, 2, 3).view_mut());
         });
         assert_panics(&format!("upsample from 4x2x3 to {c}x{h}x{w}"), || {
-            upsample_nearest_2x(src.view(), dst().view_mut());
+            upsample.run(src.view(), dst().view_mut());
         });
     }
     assert_panics("upsample from 4x2x3 to 5x4x6", || {
-        upsample_nearest_2x(src.view(), tensor(5, 4, 6).view_mut());
+        upsample.run(src.view(), tensor(5, 4, 6).view_mut());
     });
-    assert_panics("affine of 4 channels on 5x2x3", || affine.run_in_place(tensor(5, 2, 3).view_mut()));
-    activate(isa, none, tensor(5, 2, 3).view_mut());
+    assert_panics("affine of 4 channels: cannot run from 5x2x3", || {
+        affine.run_in_place(tensor(5, 2, 3).view_mut())
+    });
+    let activate = Activate::builder(Activation::Relu).build().unwrap();
+    activate.run_in_place(tensor(5, 2, 3).view_mut());
+    assert_panics("activate 4x2x3 into 5x2x3", || activate.run(src.view(), tensor(5, 2, 3).view_mut()));
 
-    let materialize = Materialize::new(&order(&[3, 1]), isa).unwrap();
+    let materialize = Materialize::builder(&order(&[3, 1])).build().unwrap();
     for (c, h, w) in [(1, 2, 3), (3, 2, 3), (2, 3, 2)] {
         let sentence = format!("shuffle of 2 channels from 4 slots: cannot run from 4x2x3 to {c}x{h}x{w}");
         assert_panics(&sentence, || materialize.run(src.view(), tensor(c, h, w).view_mut()));
@@ -490,17 +525,17 @@ fn orders_panic() {
     });
 }
 
+/// What a run panics with, the same run says as an error, and computes nothing.
 #[test]
-fn an_instruction_set_that_is_missing_panics() {
-    for isa in Isa::ALL.into_iter().filter(|isa| !isa.is_available()) {
-        let (mut a, sentence) = (tensor(1, 1, 1), "the instruction set is available");
-        assert_panics(sentence, || activate(isa, Activation::None, a.view_mut()));
-        assert_panics(sentence, || {
-            add(isa, a.view(), a.view(), Activation::None, tensor(1, 1, 1).view_mut());
-        });
-        assert_panics(sentence, || global_average(isa, a.view(), &mut [0.0]));
-        assert_panics(sentence, || {
-            isa.fma_burst(1);
-        });
-    }
+fn runs_can_be_tried() {
+    let op = Pointwise::builder(3, 2).build(&[1.0; 6]).unwrap();
+    let (src, mut dst) = (tensor(3, 2, 3), tensor(2, 3, 3));
+    dst.view_mut().data_mut().fill(7.0);
+    let sentence = "pointwise from 3 to 2 slots: cannot run from 3x2x3 to 2x3x3";
+    refused(op.try_run(src.view(), dst.view_mut()), sentence);
+    refused(op.check(src.shape(), dst.shape()), sentence);
+    assert!(dst.view().data().iter().all(|&x| x == 7.0));
+    refused(op.try_output_shape(Shape::new(2, 2, 3)), "pointwise from 3 to 2 slots: cannot run from 2x2x3");
+    assert_eq!(op.try_output_shape(src.shape()), Ok(Shape::new(2, 2, 3)));
+    op.try_run(src.view(), tensor(2, 2, 3).view_mut()).unwrap();
 }

@@ -5,10 +5,13 @@ mod common;
 
 use common::*;
 use kernels::{
-    Activation, Affine, AveragePool, ChannelOrder, Convolution, Depthwise, Isa, Linear, Materialize,
+    Activate, Activation, Add, Affine, AveragePool, ChannelOrder, Convolution, Depthwise, GlobalAverage,
 };
-use kernels::{Head, MaxPool, Padding, Parallel, Pointwise, Serial, Shape, Tensor, View, ViewMut};
-use kernels::{activate, add, global_average, layout, softmax, upsample_nearest_2x};
+use kernels::{
+    Head, Image, Isa, Linear, Materialize, MaxPool, Padding, Parallel, Pointwise, Serial, Shape, Stem,
+};
+use kernels::{Tensor, Upsample, View, ViewMut, Window, layout, softmax};
+use kernels_testing::Random;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -75,62 +78,69 @@ fn check(isa: Isa, parallel: &dyn Parallel) {
     let pointwise = Pointwise::builder(IC, OC).isa(isa).activation(relu);
     let pointwise = pointwise.input_order(&order).output_order(&reversed).build(&many(IC * OC)).unwrap();
     none("pointwise", &mut || {
-        pointwise.run_with(parallel, wide.view(), Some(a.view()), dst.view_mut());
         pointwise.run(wide.view(), dst.view_mut());
-        pointwise.run_add(wide.view(), a.view(), dst.view_mut());
+        pointwise.residual(a.view()).run(wide.view(), dst.view_mut());
+        pointwise.on(parallel).residual(a.view()).run(wide.view(), dst.view_mut());
     });
 
-    let depthwise = Depthwise::builder(OC, 5, 1).isa(isa).activation(relu).build(&many(OC * 25)).unwrap();
-    none("depthwise", &mut || depthwise.run_with(parallel, a.view(), dst.view_mut()));
+    let five = Window::new(5).pad(2);
+    let depthwise = Depthwise::builder(OC, five).isa(isa).activation(relu).build(&many(OC * 25)).unwrap();
+    none("depthwise", &mut || depthwise.on(parallel).run(a.view(), dst.view_mut()));
 
-    let convolution = Convolution::builder(OC, OC, 5, 1).isa(isa).activation(relu);
+    let convolution = Convolution::builder(OC, OC, five).isa(isa).activation(relu);
     let convolution = convolution.build(&many(OC * OC * 25)).unwrap();
     let planar = many(OC * H * W);
     none("convolution", &mut || {
-        convolution.run_with(parallel, a.view(), dst.view_mut());
-        convolution.run_planar_with(parallel, &planar, H, W, dst.view_mut());
+        convolution.on(parallel).run(a.view(), dst.view_mut());
+        convolution.on(parallel).run(Image::planar(&planar, shape).unwrap(), dst.view_mut());
     });
 
-    let stem = Convolution::builder(3, 24, 3, 2).isa(isa).activation(relu).build(&many(648)).unwrap();
-    let pool = MaxPool::new(3, 2, Padding::all(1), isa).unwrap();
-    let image = many(3 * 18 * 15);
-    let mut scratch = vec![0.0; stem.pooled_scratch(parallel, 18, 15)];
-    let mut pooled = Tensor::zeros(pool.output_shape(stem.output_shape(18, 15)));
-    none("pooled convolution", &mut || {
-        stem.run_planar_pooled(parallel, &image, 18, 15, &pool, &mut scratch, pooled.view_mut());
+    let window = Window::new(3).stride(2).pad(1);
+    let conv = Convolution::builder(3, 24, window).isa(isa).activation(relu).build(&many(648)).unwrap();
+    let stem = Stem::builder(conv, MaxPool::builder(window).isa(isa).build().unwrap()).build().unwrap();
+    let (shape, image) = (Shape::new(3, 18, 15), many(3 * 18 * 15));
+    let mut scratch = vec![0.0; stem.on(parallel).scratch(shape)];
+    let mut pooled = Tensor::zeros(stem.output_shape(shape));
+    none("stem", &mut || {
+        stem.on(parallel).run(Image::planar(&image, shape).unwrap(), &mut scratch, pooled.view_mut());
     });
 
     let conv = Pointwise::builder(OC, 200).isa(isa).activation(relu).build(&many(OC * 200)).unwrap();
-    let head = Head::new(conv, 1000, &many(200 * 1000), None).unwrap();
-    let (mut scratch, mut classes) = (vec![0.0; head.scratch(H, W)], vec![0.0; 1000]);
-    none("head", &mut || head.run_with(parallel, a.view(), &mut scratch, &mut classes));
+    let head = Head::builder(conv, 1000).build(&many(200 * 1000)).unwrap();
+    let (mut scratch, mut classes) = (vec![0.0; head.scratch(a.shape())], vec![0.0; 1000]);
+    none("head", &mut || head.on(parallel).run(a.view(), &mut scratch, &mut classes));
 
-    let materialize = Materialize::new(&reversed, isa).unwrap();
-    none("materialize", &mut || materialize.run_with(parallel, a.view(), dst.view_mut()));
+    let materialize = Materialize::builder(&reversed).isa(isa).build().unwrap();
+    none("materialize", &mut || materialize.on(parallel).run(a.view(), dst.view_mut()));
 
-    let max = MaxPool::new(3, 1, Padding::Same, isa).unwrap();
-    none("max pool", &mut || max.run_with(parallel, a.view(), dst.view_mut()));
-    let average = AveragePool::new(3, 1, Padding::all(1), true, isa).unwrap();
-    none("average pool", &mut || average.run_with(parallel, a.view(), dst.view_mut()));
+    let max = MaxPool::builder(Window::new(3).padding(Padding::Same)).isa(isa).build().unwrap();
+    none("max pool", &mut || max.on(parallel).run(a.view(), dst.view_mut()));
+    let average = AveragePool::builder(Window::new(3).pad(1)).isa(isa).build().unwrap();
+    none("average pool", &mut || average.on(parallel).run(a.view(), dst.view_mut()));
+    let global_average = GlobalAverage::builder().isa(isa).build().unwrap();
     let mut means = [0.0; OC];
-    none("global average", &mut || global_average(isa, a.view(), &mut means));
+    none("global average", &mut || global_average.on(parallel).run(a.view(), &mut means));
 
-    let linear = Linear::new(OC, 1000, &many(OC * 1000), None, relu, isa).unwrap();
+    let linear = Linear::builder(OC, 1000).activation(relu).isa(isa).build(&many(OC * 1000)).unwrap();
     let mut logits = vec![0.0; 1000];
-    none("linear", &mut || linear.run_with(parallel, &means, &mut logits));
+    none("linear", &mut || linear.on(parallel).run(&means, &mut logits));
     none("softmax", &mut || softmax(&mut logits));
 
-    let affine = Affine::new(&many(OC), &many(OC), relu, isa).unwrap();
+    let affine = Affine::builder(OC).activation(relu).isa(isa).build(&many(OC), &many(OC)).unwrap();
     none("affine", &mut || {
-        affine.run(a.view(), dst.view_mut());
-        affine.run_in_place(dst.view_mut());
+        affine.on(parallel).run(a.view(), dst.view_mut());
+        affine.on(parallel).run_in_place(dst.view_mut());
     });
-    none("add", &mut || add(isa, a.view(), b.view(), relu, dst.view_mut()));
-    none("activate", &mut || activate(isa, relu, dst.view_mut()));
+    let add = Add::builder().activation(relu).isa(isa).build().unwrap();
+    none("add", &mut || add.on(parallel).run(a.view(), b.view(), dst.view_mut()));
+    let activate = Activate::builder(relu).isa(isa).build().unwrap();
+    none("activate", &mut || activate.on(parallel).run_in_place(dst.view_mut()));
 
+    let upsample = Upsample::builder().build().unwrap();
     let mut twice = Tensor::zeros(Shape::new(OC, 2 * H, 2 * W));
-    none("upsample", &mut || upsample_nearest_2x(a.view(), twice.view_mut()));
+    none("upsample", &mut || upsample.on(parallel).run(a.view(), twice.view_mut()));
 
+    let shape = a.shape();
     let mut image = many(OC * H * W);
     none("layout", &mut || {
         layout::from_nchw(&image, dst.view_mut());

@@ -4,8 +4,12 @@
 mod common;
 
 use common::*;
-use kernels::{ChannelOrder, Convolution, Depthwise, Isa, MaxPool, Padding};
-use kernels::{Parallel, Pointwise, Serial, Shape, Tensor};
+use kernels::{
+    ChannelOrder, Convolution, Depthwise, Image, MaxPool, Parallel, Pointwise, Serial, Shape, Stem,
+};
+use kernels::{Tensor, Window};
+use kernels_testing::Random;
+use kernels_testing::blocked::{Frame, Framed};
 
 /// Runs `calls`, one after the other or each on a thread of its own, whatever was asked for.
 struct Wilful {
@@ -37,8 +41,8 @@ fn run(parallel: &dyn Parallel) -> Vec<f32> {
     let op = Pointwise::builder(ic, oc).build(&Data::Reals.many(ic * oc, rng)).unwrap();
     let src = Tensor::from_nchw(&Data::Reals.many(ic * 35, rng), Shape::new(ic, 5, 7)).unwrap();
     let mut dst = Framed::new(Shape::new(oc, 5, 7), Frame::WIDE);
-    op.run_with(parallel, src.view(), None, dst.view_mut());
-    dst.assert_intact(format_args!("pointwise"));
+    op.on(parallel).run(src.view(), dst.view_mut());
+    assert_eq!(dst.intact(), Ok(()));
     dst.read(&ChannelOrder::identity(oc))
 }
 
@@ -78,19 +82,21 @@ impl Parallel for Boaster {
 fn threads_beyond_all_reason_do_no_harm() {
     let rng = &mut Random::new(2);
     let image = Data::Reals.many(3 * 21 * 17, rng);
-    let stem = Convolution::builder(3, 24, 3, 2).build(&Data::Reals.many(24 * 27, rng)).unwrap();
-    let pool = MaxPool::new(3, 2, Padding::all(1), Isa::best()).unwrap();
-    let depthwise = Depthwise::builder(3, 3, 1).build(&Data::Reals.many(27, rng)).unwrap();
-    let blocked = Tensor::from_nchw(&image, Shape::new(3, 21, 17)).unwrap();
+    let window = Window::new(3).stride(2).pad(1);
+    let convolution = Convolution::builder(3, 24, window).build(&Data::Reals.many(24 * 27, rng)).unwrap();
+    let again = Convolution::builder(3, 24, window).build(&Data::Reals.many(24 * 27, rng)).unwrap();
+    let stem = Stem::builder(again, MaxPool::builder(window).build().unwrap()).build().unwrap();
+    let depthwise = Depthwise::builder(3, window).build(&Data::Reals.many(27, rng)).unwrap();
+    let shape = Shape::new(3, 21, 17);
+    let blocked = Tensor::from_nchw(&image, shape).unwrap();
     let run = |parallel: &dyn Parallel| {
-        let shape = pool.output_shape(stem.output_shape(21, 17));
-        let mut scratch = vec![0.0; stem.pooled_scratch(parallel, 21, 17)];
-        let mut pooled = Tensor::zeros(shape);
-        stem.run_planar_pooled(parallel, &image, 21, 17, &pool, &mut scratch, pooled.view_mut());
-        let mut convolved = Tensor::zeros(stem.output_shape(21, 17));
-        stem.run_with(parallel, blocked.view(), convolved.view_mut());
-        let mut filtered = Tensor::zeros(depthwise.output_shape(21, 17));
-        depthwise.run_with(parallel, blocked.view(), filtered.view_mut());
+        let mut scratch = vec![0.0; stem.on(parallel).scratch(shape)];
+        let mut pooled = Tensor::zeros(stem.output_shape(shape));
+        stem.on(parallel).run(Image::planar(&image, shape).unwrap(), &mut scratch, pooled.view_mut());
+        let mut convolved = Tensor::zeros(convolution.output_shape(shape));
+        convolution.on(parallel).run(blocked.view(), convolved.view_mut());
+        let mut filtered = Tensor::zeros(depthwise.output_shape(shape));
+        depthwise.on(parallel).run(blocked.view(), filtered.view_mut());
         [pooled.to_nchw(), convolved.to_nchw(), filtered.to_nchw(), run(parallel)]
     };
     let expected = run(&Serial);

@@ -5,7 +5,10 @@ mod common;
 
 use common::*;
 use kernels::reference::{self, Planar};
-use kernels::{BLOCK, ChannelOrder, Materialize, Shape};
+use kernels::{BLOCK, ChannelOrder, Shape};
+use kernels_testing::blocked::{Order, divisor, orders};
+use kernels_testing::operators::Shuffle;
+use kernels_testing::{Problem, Random, shuffle};
 use proptest::prelude::*;
 
 /// A value of which channel `c` holds the number of its slot.
@@ -21,12 +24,12 @@ fn data(order: &ChannelOrder) -> Planar {
 }
 
 proptest! {
-    #![proptest_config(cases(256))]
+    #![proptest_config(config(256))]
 
     /// Orders say what the operations on data do.
     #[test]
     fn algebra_is_what_happens_to_data(
-        (kind, n) in (any_order(), any_channels()), at in 0..=130usize, seed in any::<u64>(),
+        (kind, n) in (orders(), CHANNELS), at in 0..=130usize, seed in any::<u64>(),
     ) {
         let rng = &mut Random::new(seed);
         let order = kind.of(n, rng);
@@ -58,7 +61,7 @@ proptest! {
     }
 
     #[test]
-    fn laws(n in any_channels(), kind in any_order(), seed in any::<u64>()) {
+    fn laws(n in CHANNELS, kind in orders(), seed in any::<u64>()) {
         let rng = &mut Random::new(seed);
         let (order, identity) = (kind.of(n, rng), ChannelOrder::identity(n));
         let [p, q] = [0; 2].map(|_| Order::Permuted.of(n, rng));
@@ -88,35 +91,16 @@ proptest! {
     }
 
     #[test]
-    fn materialize_computes_its_definition(
-        (kind, n, spare) in (any_order(), any_channels(), 0..=20usize),
-        (h, w) in (1..=9usize, 1..=9usize),
-        frames in (any_frame(), any_frame()),
-        seed in any::<u64>(),
-    ) {
-        let rng = &mut Random::new(seed);
-        check_materialize(&kind.of(n, rng), spare, (h, w), frames, rng);
+    fn materialize_computes_its_definition((p, how) in ordered(shuffle(), false)) {
+        check_shuffle(&p, &how);
     }
 }
 
-fn check_materialize(
-    order: &ChannelOrder,
-    spare: usize,
-    (h, w): (usize, usize),
-    frames: (Frame, Frame),
-    rng: &mut Random,
-) {
-    let slots = Data::Reals.slots(order, Shape::new(order.width() + spare, h, w), rng);
-    let src = Framed::holding(&slots, frames.0);
-    let expected = Expected::exactly(reference::gather(&slots, order));
-    let identity = &ChannelOrder::identity(order.channels());
-    let dst = Destination { shape: expected.values.shape, frame: frames.1, order: identity };
-    for isa in isas() {
-        let op = Materialize::new(order, isa).unwrap();
-        check_runs(&dst, &expected, format_args!("{isa}: {}, {order:?}", slots.shape), &|parallel, dst| {
-            op.run_with(parallel, src.view(), dst);
-        });
-    }
+/// Nothing but a copy of what lies in `order`.
+fn check_copy(order: ChannelOrder, h: usize, w: usize) {
+    let op = Shuffle { src: Shape::new(order.channels(), h, w), groups: 1 };
+    let p = Problem::new(op, Data::Reals, 1).read_through(&order);
+    check_shuffle(&p, &How { spare: [3, 0], ..How::through(order) });
 }
 
 #[test]
@@ -124,19 +108,15 @@ fn materialize_every_channel_count() {
     let rng = &mut Random::new(1);
     for n in CHANNELS {
         let kind = [Order::Shuffled, Order::Scattered, Order::Concatenated, Order::Split][n % 4];
-        check_materialize(&kind.of(n, rng), 0, (2, 3), (Frame::WIDE, Frame::WIDE), rng);
+        check_copy(kind.of(n, rng), 2, 3);
     }
 }
 
 /// One channel many times, and one channel from every block.
 #[test]
 fn materialize_extremes() {
-    let rng = &mut Random::new(2);
-    let same = ChannelOrder::from_slots(vec![37; 50]);
-    let apart = ChannelOrder::from_slots((0..40).map(|block| block * 16 + block % 16).collect());
-    for order in [same, apart] {
-        check_materialize(&order, 3, (3, 3), (Frame::WIDE, Frame::WIDE), rng);
-    }
+    check_copy(ChannelOrder::from_slots(vec![37; 50]), 3, 3);
+    check_copy(ChannelOrder::from_slots((0..40).map(|block| block * 16 + block % 16).collect()), 3, 3);
 }
 
 /// Section 3.1 of the ShuffleNet paper, by hand.

@@ -5,6 +5,7 @@ mod common;
 
 use common::*;
 use kernels::{reference, softmax};
+use kernels_testing::Random;
 use proptest::prelude::*;
 
 /// Within 4 units of the last place, or twice the smallest number there is; and what the rounding of `x - max` makes of
@@ -28,7 +29,7 @@ fn check(logits: &[f32]) {
 }
 
 proptest! {
-    #![proptest_config(cases(256))]
+    #![proptest_config(config(256))]
     #[test]
     fn computes_its_definition(n in 1..=1100usize, spread in 0..12u32, seed in any::<u64>()) {
         let rng = &mut Random::new(seed);

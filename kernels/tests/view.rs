@@ -6,6 +6,7 @@ mod common;
 use common::*;
 use kernels::{Affine, AveragePool, BLOCK, Buffer, Convolution, Depthwise, Linear, Materialize, MaxPool};
 use kernels::{Pointwise, Shape, Tensor, View, ViewMut};
+use kernels_testing::Random;
 use proptest::prelude::*;
 
 /// A tensor whose elements say where they lie.
@@ -31,10 +32,10 @@ fn assert_part(view: View<'_>, outer: Shape, c0: usize, y0: usize) {
 }
 
 proptest! {
-    #![proptest_config(cases(200))]
+    #![proptest_config(config(200))]
     #[test]
     fn parts_are_where_the_formula_puts_them(
-        (c, h, w) in (any_channels(), 1..=9usize, 1..=9usize), seed in any::<u64>(),
+        (c, h, w) in (CHANNELS, 1..=9usize, 1..=9usize), seed in any::<u64>(),
     ) {
         let shape = Shape::new(c, h, w);
         let rng = &mut Random::new(seed);

@@ -1,6 +1,6 @@
 //! What a network is given.
 
-use kernels::View;
+use kernels::{Shape, View};
 
 /// In which order an image's numbers come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,11 +82,18 @@ pub enum Input<'a> {
 }
 
 impl Input<'_> {
-    /// Rows and columns.
-    pub(crate) fn size(&self) -> (usize, usize) {
-        match self {
-            &Self::Planar { h, w, .. } | &Self::Interleaved { h, w, .. } => (h, w),
-            Self::Blocked(view) => (view.shape().h, view.shape().w),
-        }
+    /// Channels (so many, where it does not say), rows and columns.
+    ///
+    /// # Panics
+    /// Where there are not as many numbers.
+    pub(crate) fn shape(&self, channels: usize) -> Shape {
+        let (data, shape) = match *self {
+            Self::Planar { data, h, w } | Self::Interleaved { data, h, w } => {
+                (data, Shape::new(channels, h, w))
+            }
+            Self::Blocked(view) => return view.shape(),
+        };
+        assert!(data.len() == shape.elements(), "{} numbers for an image of {shape}", data.len());
+        shape
     }
 }

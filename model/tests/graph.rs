@@ -1,7 +1,7 @@
 //! Graphs of every kind against the same graphs by naive loops in `f64` (`model::graph::twin`), on every instruction set.
 
-use kernels::reference::{Planar, Window};
-use kernels::{Activation, ChannelOrder, Isa, Padding, Serial, Shape, Tensor};
+use kernels::reference::Planar;
+use kernels::{Activation, ChannelOrder, Isa, Serial, Shape, Tensor, Window};
 use model::Images;
 use model::graph::{Conv, Graph, Input, Linear, Op, Passes, Program, Random, Value, twin, uniform};
 
@@ -22,17 +22,17 @@ impl Net {
     }
 
     fn pointwise(&mut self, x: Value, oc: usize, activation: Activation) -> Value {
-        self.push(Conv::new(oc, 1, 1).bias().batch_norm().activation(activation), &[x])
+        self.push(Conv::new(oc, window(1, 1)).bias().batch_norm().activation(activation), &[x])
     }
 
     fn depthwise(&mut self, x: Value, stride: usize) -> Value {
         let channels = self.0.node(x).channels;
-        self.push(Conv::new(channels, 3, stride).groups(channels).bias(), &[x])
+        self.push(Conv::new(channels, window(3, stride)).groups(channels).bias(), &[x])
     }
 }
 
 fn window(kernel: usize, stride: usize) -> Window {
-    Window { kernel, stride, padding: Padding::all(kernel / 2) }
+    Window::new(kernel).stride(stride).pad(kernel / 2)
 }
 
 /// Runs `graph` with and without passes, on every instruction set, in every layout, alone and in a batch.
@@ -109,7 +109,7 @@ fn agrees(graph: &Graph, h: usize, w: usize) {
 fn every_kind_of_node() {
     let (mut net, image) = Net::new(20);
     let a = net.pointwise(image, 33, Relu);
-    let b = net.push(Conv::new(21, 3, 1).bias(), &[image]);
+    let b = net.push(Conv::new(21, window(3, 1)).bias(), &[image]);
     let b = net.push(Op::Affine(Relu6), &[b]);
     let both = net.push(Op::Concat, &[b, a]);
     let shuffled = net.push(Op::Shuffle(3), &[both]);
@@ -117,7 +117,7 @@ fn every_kind_of_node() {
     let pooled = net.push(Op::AveragePool { window: window(3, 2), count_pad: true }, &[part]);
     let moved = net.push(Op::Copy, &[pooled]);
     let c = net.depthwise(part, 2);
-    let c = net.push(Conv::new(44, 1, 1).groups(4).bias(), &[c]);
+    let c = net.push(Conv::new(44, window(1, 1)).groups(4).bias(), &[c]);
     let sum = net.push(Op::Add(Plain), &[c, moved]);
     let x = net.push(Op::Activate(Relu), &[sum]);
     let x = net.push(Op::Upsample2x, &[x]);
@@ -135,7 +135,7 @@ fn values_that_lie_otherwise_than_needed() {
     let (mut net, image) = Net::new(8);
     let a = net.pointwise(image, 24, Plain);
     let shuffled = net.push(Op::Shuffle(4), &[a]);
-    let dense = net.push(Conv::new(24, 3, 1).bias(), &[shuffled]);
+    let dense = net.push(Conv::new(24, window(3, 1)).bias(), &[shuffled]);
     let odd = net.push(Op::Shuffle(2), &[dense]);
     let sum = net.push(Op::Add(Relu), &[odd, shuffled]);
     let half = net.push(Op::Channels(3..17), &[sum]);
@@ -174,7 +174,8 @@ fn what_others_read_is_not_overwritten() {
 fn fused_layers_are_told_by_their_nodes() {
     let (mut net, image) = Net::new(3);
     let mut named = |name: &str, op: Op, inputs: &[Value]| net.0.named(name, op, inputs).unwrap();
-    let conv = |oc: usize, kernel: usize, stride: usize| Op::from(Conv::new(oc, kernel, stride).bias());
+    let conv =
+        |oc: usize, kernel: usize, stride: usize| Op::from(Conv::new(oc, window(kernel, stride)).bias());
     let x = named("conv1", conv(24, 3, 2), &[image]);
     let x = named("relu1", Op::Activate(Relu), &[x]);
     let pooled = named("pool1", Op::MaxPool(window(3, 2)), &[x]);
@@ -204,10 +205,10 @@ fn several_inputs() {
     let mut graph = Graph::new();
     let image = graph.push(Op::Input { channels: 5, size: None }, &[]).unwrap();
     let small = graph.push(Op::Input { channels: 6, size: Some((3, 4)) }, &[]).unwrap();
-    let a = graph.push(Conv::new(6, 3, 2).bias(), &[image]).unwrap();
+    let a = graph.push(Conv::new(6, window(3, 2)).bias(), &[image]).unwrap();
     let sum = graph.push(Op::Add(Plain), &[a, small]).unwrap();
     let joined = graph.push(Op::Concat, &[sum, small]).unwrap();
-    let x = graph.push(Conv::new(9, 1, 1).bias(), &[joined]).unwrap();
+    let x = graph.push(Conv::new(9, window(1, 1)).bias(), &[joined]).unwrap();
     graph.set_outputs(&[x, small]);
     agrees(&graph, 6, 8);
     let error = graph.shapes(9, 8).unwrap_err().to_string();
@@ -219,7 +220,7 @@ fn several_inputs() {
 fn dead_nodes_do_not_run() {
     let (mut net, image) = Net::new(4);
     let a = net.pointwise(image, 6, Relu);
-    net.push(Conv::new(7, 9, 3).bias(), &[a]);
+    net.push(Conv::new(7, window(9, 3)).bias(), &[a]);
     net.0.set_outputs(&[a]);
     agrees(&net.0, 4, 4);
 }
@@ -236,12 +237,11 @@ fn bad_nodes_are_refused_in_one_line() {
         error
     };
     assert_eq!(
-        refused(Conv::new(8, 1, 1).groups(5).into(), &[image]),
+        refused(Conv::new(8, window(1, 1)).groups(5).into(), &[image]),
         "x: 12 to 8 channels do not divide into 5 groups"
     );
-    assert_eq!(refused(Conv::new(8, 1, 0).into(), &[image]), "x: stride: expected at least 1, found 0");
     assert_eq!(
-        refused(Conv::new(0, 1, 1).into(), &[image]),
+        refused(Conv::new(0, window(1, 1)).into(), &[image]),
         "x: output channels: expected at least 1, found 0"
     );
     assert_eq!(refused(Op::Shuffle(5), &[image]), "x: 12 channels do not divide into 5 groups");
@@ -258,13 +258,13 @@ fn bad_nodes_are_refused_in_one_line() {
     let (mut other, image) = Net::new(7);
     let error = other.0.push(Op::Add(Plain), &[image, vector]).unwrap_err().to_string();
     assert_eq!(error, "add 1: reads node 1, of 1 before it");
-    let wide = other.push(Conv::new(3, 5, 1).padding(Padding::all(0)), &[image]);
+    let wide = other.push(Conv::new(3, Window::new(5)), &[image]);
     other.push(Op::Linear(Linear { oc: 3, bias: false, activation: Plain }), &[wide]);
     let shapes = |h, w| other.0.shapes(h, w).unwrap_err().to_string();
-    assert_eq!(shapes(4, 9), "conv 1: a map of 4x9 pixels is smaller than the window, 5");
+    assert_eq!(shapes(4, 9), "conv 1: a window of 5x5 does not fit an image of 4x9");
     assert_eq!(shapes(6, 9), "linear 2: a fully connected layer reads one pixel, not 2x5");
-    assert!(shapes(usize::MAX, 3).starts_with("input 0: a map of 7x"));
-    assert!(shapes(1 << 40, 1 << 40).starts_with("input 0: a map of 7x"));
+    assert!(shapes(usize::MAX, 3).starts_with("input 0: shape: 7x"));
+    assert!(shapes(1 << 40, 1 << 40).ends_with("does not fit into memory"));
 }
 
 /// An output that lies out of order is put in order.

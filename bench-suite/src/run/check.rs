@@ -141,7 +141,7 @@ fn check(work: &Work, tensors: &dyn Tensors, program: &Program) -> Result<(), St
 
 fn pixels_are_independent(graph: &Graph) -> bool {
     graph.nodes().iter().all(|node| match &node.op {
-        Op::Conv(conv) => conv.window.kernel == 1,
+        Op::Conv(conv) => conv.window.kernel == [1, 1],
         Op::MaxPool(_) | Op::AveragePool { .. } | Op::GlobalAverage | Op::Linear(_) => false,
         _ => true,
     })

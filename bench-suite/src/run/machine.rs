@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use kernels::{Activation, Affine, Isa, Linear, Shape, Tensor};
+use kernels::{Affine, GlobalAverage, Isa, Linear, Shape, Tensor};
 use rayon::ThreadPool;
 
 use super::environment::Environment;
@@ -66,7 +66,8 @@ fn bandwidth(isa: Isa, level: &str, bytes: u64, rounds: usize) -> Bandwidth {
 
     let tensor = Tensor::zeros(Shape::new(16, 1, len / 16));
     let mut mean = [0.0; 16];
-    let by_mean = best(&mut || kernels::global_average(isa, black_box(tensor.view()), black_box(&mut mean)));
+    let average = GlobalAverage::builder().isa(isa).build().expect("nothing can be wrong with it");
+    let by_mean = best(&mut || average.run(black_box(tensor.view()), black_box(&mut mean)));
     // A mean with eight lanes passes twice over each line; beyond the first level that is not what was asked.
     let by_mean = if isa.lanes() == 16 || level == "L1" { by_mean } else { 0.0 };
     drop(tensor);
@@ -75,7 +76,7 @@ fn bandwidth(isa: Isa, level: &str, bytes: u64, rounds: usize) -> Bandwidth {
     let by_sum = best(&mut || {
         black_box(sum(black_box(&weights)));
     });
-    let linear = Linear::new(len / OUTPUTS, OUTPUTS, &weights, None, Activation::None, isa);
+    let linear = Linear::builder(len / OUTPUTS, OUTPUTS).isa(isa).build(&weights);
     let linear = linear.expect("the weights have the right length");
     drop(weights);
     let (src, mut dst) = (vec![0.5; len / OUTPUTS], [0.0; OUTPUTS]);
@@ -84,7 +85,7 @@ fn bandwidth(isa: Isa, level: &str, bytes: u64, rounds: usize) -> Bandwidth {
 
     let half = Shape::new(16, 1, len / 32);
     let (from, mut to) = (Tensor::zeros(half), Tensor::zeros(half));
-    let affine = Affine::new(&[1.0; 16], &[0.0; 16], Activation::None, isa).expect("scale and shift fit");
+    let affine = Affine::builder(16).isa(isa).build(&[1.0; 16], &[0.0; 16]).expect("scale and shift fit");
     let by_affine = best(&mut || affine.run(black_box(from.view()), black_box(to.view_mut())));
     let by_copy =
         best(&mut || black_box(to.view_mut().data_mut()).copy_from_slice(black_box(from.view().data())));

@@ -5,8 +5,7 @@ pub(crate) mod layer;
 pub(crate) mod networks;
 pub(crate) mod sweeps;
 
-use kernels::reference::Window;
-use kernels::{Activation, Shape};
+use kernels::{Activation, Shape, Window};
 use model::graph::{Conv, Cost, Graph, Linear, Op, Passes, Value};
 
 use layer::Layer;
@@ -54,7 +53,7 @@ impl Work {
             let node = self.graph.node(value);
             let (window, groups) = match &node.op {
                 Op::Conv(conv) => (conv.window, conv.groups),
-                Op::Linear(_) => (window(1, 1), 1),
+                Op::Linear(_) => (Window::new(1), 1),
                 _ => return None,
             };
             let from = shapes[node.inputs[0].index()];
@@ -65,8 +64,8 @@ impl Work {
                 iw: from.w,
                 ic: from.c,
                 oc: node.channels,
-                kernel: window.kernel,
-                stride: window.stride,
+                kernel: window.kernel[0],
+                stride: window.stride[0],
                 groups,
             })
         })
@@ -93,7 +92,7 @@ impl Work {
 
 /// A window that is padded by half its size on every side.
 pub(crate) fn window(kernel: usize, stride: usize) -> Window {
-    Conv::new(1, kernel, stride).window
+    Window::new(kernel).stride(stride).pad(kernel / 2)
 }
 
 /// A graph that this program describes itself: where a node cannot be, the mistake is here.
@@ -124,7 +123,10 @@ impl Draft {
         groups: usize,
         activation: Activation,
     ) -> Value {
-        self.push(Conv::new(oc, kernel, stride).groups(groups).batch_norm().activation(activation), &[x])
+        self.push(
+            Conv::new(oc, window(kernel, stride)).groups(groups).batch_norm().activation(activation),
+            &[x],
+        )
     }
 
     pub(crate) fn pointwise(&mut self, x: Value, oc: usize, activation: Activation) -> Value {

@@ -1,6 +1,6 @@
 //! AVX2 with FMA: eight lanes, sixteen registers.
 
-use crate::simd::{Pick, Simd};
+use crate::simd::{Permute, Pick, Quads, Simd};
 use core::arch::x86_64::*;
 
 /// Proof that AVX2 and FMA may run: made only where the features are switched on.
@@ -25,9 +25,7 @@ macro_rules! proven {
 
 impl Simd for Avx2 {
     type F32 = __m256;
-    type Pick = (__m256i, __m256);
     const LANES: usize = 8;
-    const PERMUTES: bool = true;
     type Half = Self;
 
     #[inline(always)]
@@ -35,18 +33,8 @@ impl Simd for Avx2 {
         self
     }
     #[inline(always)]
-    fn low(self, v: __m256) -> __m256 {
-        v
-    }
-
-    #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
         proven!(_mm256_set1_ps(x))
-    }
-    #[inline(always)]
-    unsafe fn splat_half(self, x: *const f32) -> __m256 {
-        // SAFETY: the caller's.
-        self.splat(unsafe { *x })
     }
     #[inline(always)]
     fn add(self, a: __m256, b: __m256) -> __m256 {
@@ -83,6 +71,47 @@ impl Simd for Avx2 {
         unsafe { _mm256_storeu_ps(dst, v) }
     }
     #[inline(always)]
+    fn prefetch(self, src: *const f32) {
+        proven!(_mm_prefetch::<_MM_HINT_T1>(src.cast()))
+    }
+}
+
+impl Quads for Avx2 {
+    #[inline(always)]
+    unsafe fn gather(self, src: *const f32, stride: usize) -> __m256 {
+        // SAFETY: as the token's, and the caller's for the pointers.
+        unsafe {
+            let v = _mm256_castps128_ps256(_mm_loadu_ps(src));
+            _mm256_insertf128_ps(v, _mm_loadu_ps(src.add(stride)), 1)
+        }
+    }
+    #[inline(always)]
+    unsafe fn scatter(self, v: __m256, dst: *mut f32, stride: usize) {
+        // SAFETY: as the token's, and the caller's for the pointers.
+        unsafe {
+            _mm_storeu_ps(dst, _mm256_castps256_ps128(v));
+            _mm_storeu_ps(dst.add(stride), _mm256_extractf128_ps(v, 1));
+        }
+    }
+    #[inline(always)]
+    fn transpose(self, [a, b, c, d]: [__m256; 4]) -> [__m256; 4] {
+        proven!({
+            let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+            let (ab2, cd2) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+            [
+                _mm256_shuffle_ps(ab, cd, 0x44),
+                _mm256_shuffle_ps(ab, cd, 0xee),
+                _mm256_shuffle_ps(ab2, cd2, 0x44),
+                _mm256_shuffle_ps(ab2, cd2, 0xee),
+            ]
+        })
+    }
+}
+
+impl Permute for Avx2 {
+    type Pick = (__m256i, __m256);
+
+    #[inline(always)]
     fn pick(self, pick: &Pick) -> (__m256i, __m256) {
         // Both are arrays of sixteen numbers, of which eight are read.
         proven!((
@@ -93,10 +122,6 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn merge(self, v: __m256, src: __m256, (index, mask): (__m256i, __m256)) -> __m256 {
         proven!(_mm256_blendv_ps(v, _mm256_permutevar8x32_ps(src, index), mask))
-    }
-    #[inline(always)]
-    fn prefetch(self, src: *const f32) {
-        proven!(_mm_prefetch::<_MM_HINT_T1>(src.cast()))
     }
 }
 
@@ -111,5 +136,6 @@ fn supported() -> bool {
 
 super::kernels! {
     #[target_feature(enable = "avx2,fma")]
-    Avx2, token Avx2::proven(), simd Avx2, supported supported, mr 6, nv 2, mr3 3, burst 12
+    name "avx2", supported supported, token Avx2::proven(), simd Avx2,
+    tiles &[tile::<6, 2, 0>(), tile::<3, 3, 0>(), tile::<6, 1, 0>()], shuffle shuffle::registers::<Avx2>, burst 12
 }

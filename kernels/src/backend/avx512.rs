@@ -1,7 +1,7 @@
 //! AVX-512 F: sixteen lanes, thirty-two registers.
 
 use super::avx2::Avx2;
-use crate::simd::{Pick, Simd};
+use crate::simd::{Permute, Pick, Quads, Simd};
 use core::arch::x86_64::*;
 
 /// Proof that AVX-512 F may run: made only where the feature is switched on.
@@ -16,29 +16,12 @@ impl Avx512 {
     }
 }
 
+/// The same, hidden from the optimiser.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn opaque(mut v: __m512) -> __m512 {
     // SAFETY: no instruction at all.
     unsafe { core::arch::asm!("/* {0} */", inout(zmm_reg) v, options(pure, nomem, nostack, preserves_flags)) }
-    v
-}
-
-/// # Safety
-/// A float readable at `x`.
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn splat_half(x: *const f32) -> __m256 {
-    let v: __m256;
-    // SAFETY: the instruction is AVX's, which AVX-512 includes; the float is the caller's.
-    unsafe {
-        core::arch::asm!(
-            "vbroadcastss {v}, dword ptr [{x}]",
-            v = out(ymm_reg) v,
-            x = in(reg) x,
-            options(pure, readonly, nostack, preserves_flags)
-        );
-    }
     v
 }
 
@@ -52,22 +35,12 @@ macro_rules! proven {
 
 impl Simd for Avx512 {
     type F32 = __m512;
-    type Pick = (__m512i, __mmask16);
     const LANES: usize = 16;
-    const PERMUTES: bool = true;
     type Half = Avx2;
 
     #[inline(always)]
     fn half(self) -> Avx2 {
         proven!(Avx2::proven())
-    }
-    #[inline(always)]
-    fn opaque(self, v: __m512) -> __m512 {
-        proven!(opaque(v))
-    }
-    #[inline(always)]
-    fn low(self, v: __m512) -> __m256 {
-        proven!(_mm512_castps512_ps256(v))
     }
 
     #[inline(always)]
@@ -75,9 +48,13 @@ impl Simd for Avx512 {
         proven!(_mm512_set1_ps(x))
     }
     #[inline(always)]
-    unsafe fn splat_half(self, x: *const f32) -> __m256 {
+    unsafe fn splat_pair(self, x: *const f32) -> (__m512, __m256) {
+        // A number used in whole and in half registers would otherwise be broadcast twice, the second time by a shuffle.
         // SAFETY: as the token's, and the caller's for the pointer.
-        unsafe { splat_half(x) }
+        unsafe {
+            let v = opaque(_mm512_set1_ps(*x));
+            (v, _mm512_castps512_ps256(v))
+        }
     }
     #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
@@ -122,6 +99,53 @@ impl Simd for Avx512 {
         unsafe { _mm512_storeu_ps(dst, v) }
     }
     #[inline(always)]
+    fn prefetch(self, src: *const f32) {
+        proven!(_mm_prefetch::<_MM_HINT_T1>(src.cast()))
+    }
+}
+
+impl Quads for Avx512 {
+    #[inline(always)]
+    unsafe fn gather(self, src: *const f32, stride: usize) -> __m512 {
+        // SAFETY: as the token's, and the caller's for the pointers.
+        unsafe {
+            let v = _mm512_castps128_ps512(_mm_loadu_ps(src));
+            let v = _mm512_insertf32x4(v, _mm_loadu_ps(src.add(stride)), 1);
+            let v = _mm512_insertf32x4(v, _mm_loadu_ps(src.add(2 * stride)), 2);
+            _mm512_insertf32x4(v, _mm_loadu_ps(src.add(3 * stride)), 3)
+        }
+    }
+    #[inline(always)]
+    unsafe fn scatter(self, v: __m512, dst: *mut f32, stride: usize) {
+        // SAFETY: as the token's, and the caller's for the pointers.
+        unsafe {
+            // Otherwise LLVM would take quarters out before they are shuffled, and shuffle each.
+            let v = opaque(v);
+            _mm_storeu_ps(dst, _mm512_castps512_ps128(v));
+            _mm_storeu_ps(dst.add(stride), _mm512_extractf32x4_ps(v, 1));
+            _mm_storeu_ps(dst.add(2 * stride), _mm512_extractf32x4_ps(v, 2));
+            _mm_storeu_ps(dst.add(3 * stride), _mm512_extractf32x4_ps(v, 3));
+        }
+    }
+    #[inline(always)]
+    fn transpose(self, [a, b, c, d]: [__m512; 4]) -> [__m512; 4] {
+        proven!({
+            let (ab, cd) = (_mm512_unpacklo_ps(a, b), _mm512_unpacklo_ps(c, d));
+            let (ab2, cd2) = (_mm512_unpackhi_ps(a, b), _mm512_unpackhi_ps(c, d));
+            [
+                _mm512_shuffle_ps(ab, cd, 0x44),
+                _mm512_shuffle_ps(ab, cd, 0xee),
+                _mm512_shuffle_ps(ab2, cd2, 0x44),
+                _mm512_shuffle_ps(ab2, cd2, 0xee),
+            ]
+        })
+    }
+}
+
+impl Permute for Avx512 {
+    type Pick = (__m512i, __mmask16);
+
+    #[inline(always)]
     fn pick(self, pick: &Pick) -> (__m512i, __mmask16) {
         // Both are arrays of sixteen numbers.
         proven!({
@@ -133,22 +157,26 @@ impl Simd for Avx512 {
     fn merge(self, v: __m512, src: __m512, (index, mask): (__m512i, __mmask16)) -> __m512 {
         proven!(_mm512_mask_permutexvar_ps(v, mask, index, src))
     }
-    #[inline(always)]
-    fn prefetch(self, src: *const f32) {
-        proven!(_mm_prefetch::<_MM_HINT_T1>(src.cast()))
-    }
 }
 
 #[cfg(feature = "std")]
 fn supported() -> bool {
+    // The half-wide token is AVX2's, which stands for FMA too.
     std::is_x86_feature_detected!("avx512f")
+        && std::is_x86_feature_detected!("avx2")
+        && std::is_x86_feature_detected!("fma")
 }
 #[cfg(not(feature = "std"))]
 fn supported() -> bool {
-    cfg!(target_feature = "avx512f")
+    cfg!(all(target_feature = "avx512f", target_feature = "avx2", target_feature = "fma"))
 }
 
 super::kernels! {
     #[target_feature(enable = "avx512f")]
-    Avx512, token Avx512::proven(), simd Avx512, supported supported, mr 7, nv 3, mr3 0, burst 16
+    name "avx512", supported supported, token Avx512::proven(), simd Avx512,
+    tiles &[
+        tile::<7, 3, 0>(), tile::<7, 2, 0>(), tile::<7, 1, 0>(),
+        tile::<7, 2, 1>(), tile::<7, 1, 1>(), tile::<7, 0, 1>(),
+    ],
+    shuffle shuffle::registers::<Avx512>, burst 16
 }

@@ -6,28 +6,21 @@ mod avx2;
 mod avx512;
 mod portable;
 
-use crate::isa::Isa;
-use crate::micro::{depthwise, elementwise, gemm, pool, shuffle};
+use crate::micro::{depthwise, elementwise, gemm, layout, pool, shuffle};
 
 /// The inner loops of one instruction set.
 ///
-/// Each is `unsafe` twice over: the processor must have the instruction set, which [`Kernels::of`] has checked for
+/// Each is `unsafe` twice over: the processor must have the instruction set, which [`Isa`](crate::Isa) has seen to for
 /// every table it hands out, and the arguments must be what the argument type demands.
 pub(crate) struct Kernels {
-    pub(crate) isa: Isa,
+    /// As on command lines and in `KERNELS_ISA`.
+    pub(crate) name: &'static str,
+    /// Whether this processor can run them.
+    pub(crate) supported: fn() -> bool,
     /// Floats per register.
     pub(crate) lanes: usize,
-    /// Registers across a full panel of output channels.
-    pub(crate) nv: usize,
-    /// Whether a panel may end in a register half as wide.
-    pub(crate) half: bool,
-    /// Pixels of a full tile.
-    pub(crate) mr: usize,
-    /// Whether an odd register at the end may join the two before it, in lower tiles.
-    pub(crate) three: bool,
-    pub(crate) supported: fn() -> bool,
-    /// Matrix product; one entry per [`gemm::PixelStep`].
-    pub(crate) gemm: [unsafe fn(&gemm::Gemm); gemm::PixelStep::COUNT],
+    /// Tiles of the matrix product. The first is the widest that is worth repeating.
+    pub(crate) tiles: &'static [Tile],
     pub(crate) depthwise: unsafe fn(&depthwise::Depthwise),
     pub(crate) max_pool: unsafe fn(&pool::Pool),
     pub(crate) max_row: unsafe fn(&pool::MaxRow),
@@ -37,69 +30,120 @@ pub(crate) struct Kernels {
     pub(crate) add: unsafe fn(&elementwise::Add),
     pub(crate) activate: unsafe fn(&elementwise::Activate),
     pub(crate) shuffle: unsafe fn(&shuffle::Shuffle<'_>),
+    pub(crate) from_planes: unsafe fn(&layout::FromPlanes),
+    pub(crate) to_planes: unsafe fn(&layout::ToPlanes),
+    pub(crate) lines: unsafe fn(&layout::Lines),
     pub(crate) fma_burst: unsafe fn(usize) -> u64,
 }
 
+/// A shape of the matrix product whose sums stay in registers.
+pub(crate) struct Tile {
+    /// Pixels.
+    pub(crate) mr: usize,
+    /// Registers of output channels, and whether one half as wide follows.
+    pub(crate) nv: usize,
+    pub(crate) half: bool,
+    /// One per [`gemm::PixelStep`].
+    pub(crate) product: [unsafe fn(&gemm::Gemm); gemm::PixelStep::COUNT],
+}
+
 impl Kernels {
-    /// Every table that was compiled in, the fastest first.
-    const ALL: &'static [&'static Kernels] = &[
+    /// Every table that was compiled in, the fastest first. The last runs everywhere.
+    pub(crate) const ALL: &'static [&'static Kernels] = &[
         #[cfg(target_arch = "x86_64")]
         &avx512::KERNELS,
         #[cfg(target_arch = "x86_64")]
         &avx2::KERNELS,
-        &portable::KERNELS,
+        Self::PORTABLE,
     ];
 
-    /// The table of `isa`, where this processor can run it.
-    pub(crate) fn of(isa: Isa) -> Option<&'static Kernels> {
-        Self::ALL.iter().copied().find(|kernels| kernels.isa == isa && (kernels.supported)())
-    }
+    /// What the compiler was told it may use.
+    pub(crate) const PORTABLE: &'static Kernels = &portable::KERNELS;
 }
 
 impl core::fmt::Debug for Kernels {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Kernels({})", self.isa)
+        write!(f, "Kernels({})", self.name)
+    }
+}
+
+impl core::fmt::Debug for Tile {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}x{}{}", self.mr, self.nv, if self.half { "h" } else { "" })
     }
 }
 
 /// Writes the wrappers that switch the features on, and the table that names them.
+///
+/// `tiles` are `MR x NV`, or `MR x NV + H` with `H` registers (one) half as wide behind.
 macro_rules! kernels {
     (
         $(#[target_feature(enable = $features:literal)])?
-        $isa:ident, token $token:expr, simd $simd:ty, supported $supported:expr, mr $mr:literal, nv $nv:literal,
-        mr3 $mr3:literal, burst $burst:literal
+        name $name:expr, supported $supported:expr, token $token:expr, simd $simd:ty,
+        tiles $tiles:expr, shuffle $shuffle:path, burst $burst:expr
     ) => {
-        use crate::micro::{depthwise, elementwise, gemm, pool, shuffle};
+        use crate::micro::{burst, depthwise, elementwise, gemm, layout, pool, shuffle};
 
-        crate::backend::kernels!(@wrap $($features)?; $token; gemm_blocked(args: &gemm::Gemm) = gemm::run::<$simd, $mr, $nv, $mr3, 16>);
-        crate::backend::kernels!(@wrap $($features)?; $token; gemm_blocked_2(args: &gemm::Gemm) = gemm::run::<$simd, $mr, $nv, $mr3, 32>);
-        crate::backend::kernels!(@wrap $($features)?; $token; gemm_planar(args: &gemm::Gemm) = gemm::run::<$simd, $mr, $nv, $mr3, 1>);
-        crate::backend::kernels!(@wrap $($features)?; $token; gemm_planar_2(args: &gemm::Gemm) = gemm::run::<$simd, $mr, $nv, $mr3, 2>);
-        crate::backend::kernels!(@wrap $($features)?; $token; depthwise(args: &depthwise::Depthwise) = depthwise::run::<$simd>);
-        crate::backend::kernels!(@wrap $($features)?; $token; max_pool(args: &pool::Pool) = pool::max::<$simd>);
-        crate::backend::kernels!(@wrap $($features)?; $token; max_row(args: &pool::MaxRow) = pool::max_row::<$simd>);
-        crate::backend::kernels!(@wrap $($features)?; $token; average_pool(args: &pool::Pool) = pool::average::<$simd>);
-        crate::backend::kernels!(@wrap $($features)?; $token; global_average(args: &pool::GlobalAverage) = pool::global_average::<$simd>);
-        crate::backend::kernels!(@wrap $($features)?; $token; affine(args: &elementwise::Affine) = elementwise::affine::<$simd>);
-        crate::backend::kernels!(@wrap $($features)?; $token; add(args: &elementwise::Add) = elementwise::add::<$simd>);
-        crate::backend::kernels!(@wrap $($features)?; $token; activate(args: &elementwise::Activate) = elementwise::activate::<$simd>);
-        crate::backend::kernels!(@wrap $($features)?; $token; shuffle(args: &shuffle::Shuffle<'_>) = shuffle::run::<$simd>);
+        macro_rules! wrap {
+            ($wrapper:ident(args: $args:ty) = $body:expr) => {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn $wrapper(args: $args) {
+                    // SAFETY: the caller of the table keeps the contract of the argument type; the token is made under
+                    // the features it stands for.
+                    unsafe { $body($token, args) }
+                }
+            };
+        }
+        macro_rules! wrap_gemm {
+            ($wrapper:ident, $step:literal) => {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn $wrapper<const MR: usize, const NV: usize, const H: usize>(args: &gemm::Gemm) {
+                    // SAFETY: as of the other wrappers.
+                    unsafe { gemm::run::<$simd, MR, NV, H, $step>($token, args) }
+                }
+            };
+        }
+        wrap_gemm!(gemm_blocked, 16);
+        wrap_gemm!(gemm_blocked_2, 32);
+        wrap_gemm!(gemm_planar, 1);
+        wrap_gemm!(gemm_planar_2, 2);
+        wrap!(depthwise(args: &depthwise::Depthwise) = depthwise::run::<$simd>);
+        wrap!(max_pool(args: &pool::Pool) = pool::max::<$simd>);
+        wrap!(max_row(args: &pool::MaxRow) = pool::max_row::<$simd>);
+        wrap!(average_pool(args: &pool::Pool) = pool::average::<$simd>);
+        wrap!(global_average(args: &pool::GlobalAverage) = pool::global_average::<$simd>);
+        wrap!(affine(args: &elementwise::Affine) = elementwise::affine::<$simd>);
+        wrap!(add(args: &elementwise::Add) = elementwise::add::<$simd>);
+        wrap!(activate(args: &elementwise::Activate) = elementwise::activate::<$simd>);
+        wrap!(shuffle(args: &shuffle::Shuffle<'_>) = $shuffle);
+        wrap!(from_planes(args: &layout::FromPlanes) = layout::from_planes::<$simd>);
+        wrap!(to_planes(args: &layout::ToPlanes) = layout::to_planes::<$simd>);
+        wrap!(lines(args: &layout::Lines) = layout::lines::<$simd>);
 
         $(#[target_feature(enable = $features)])?
         unsafe fn fma_burst(rounds: usize) -> u64 {
-            crate::micro::burst::run::<$simd, $burst>($token, rounds)
+            burst::run::<$simd, { $burst }>($token, rounds)
+        }
+
+        const fn tile<const MR: usize, const NV: usize, const H: usize>() -> super::Tile {
+            super::Tile {
+                mr: MR,
+                nv: NV,
+                half: H > 0,
+                product: [
+                    gemm_blocked::<MR, NV, H>,
+                    gemm_blocked_2::<MR, NV, H>,
+                    gemm_planar::<MR, NV, H>,
+                    gemm_planar_2::<MR, NV, H>,
+                ],
+            }
         }
 
         pub(super) static KERNELS: super::Kernels = super::Kernels {
-            isa: crate::Isa::$isa,
-            lanes: <$simd as crate::simd::Simd>::LANES,
-            nv: $nv,
-            half: <<$simd as crate::simd::Simd>::Half as crate::simd::Simd>::LANES
-                < <$simd as crate::simd::Simd>::LANES,
-            mr: $mr,
-            three: $mr3 > 0,
+            name: $name,
             supported: $supported,
-            gemm: [gemm_blocked, gemm_blocked_2, gemm_planar, gemm_planar_2],
+            lanes: <$simd as crate::simd::Simd>::LANES,
+            tiles: $tiles,
             depthwise,
             max_pool,
             max_row,
@@ -109,16 +153,11 @@ macro_rules! kernels {
             add,
             activate,
             shuffle,
+            from_planes,
+            to_planes,
+            lines,
             fma_burst,
         };
-    };
-    (@wrap $($features:literal)?; $token:expr; $name:ident($args:ident: $type:ty) = $body:expr) => {
-        $(#[target_feature(enable = $features)])?
-        unsafe fn $name($args: $type) {
-            // SAFETY: the caller of the table keeps the contract of the argument type; the token is made under the
-            // features it stands for.
-            unsafe { $body($token, $args) }
-        }
     };
 }
 use kernels;

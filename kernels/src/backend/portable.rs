@@ -1,52 +1,29 @@
 //! The `wide` crate: whatever instruction set the compiler was told it may use.
 
-use crate::simd::{Pick, Simd};
+use super::Tile;
+use crate::simd::{Quads, Simd};
 
-// The widest vector that is one register, and the largest tile whose accumulators, weights and one broadcast
-// pixel stay in registers (docs/kernels.md, register budgets).
+// The widest vector that is one register.
 #[cfg(target_feature = "avx512f")]
-mod width {
-    pub(super) type Vector = wide::f32x16;
-    macro_rules! tile {
-        ($with:ident) => {
-            $with! { 7, 3, 0, 16 }
-        };
-    }
-    pub(super) use tile;
-}
+type Vector = wide::f32x16;
 #[cfg(all(target_feature = "avx", not(target_feature = "avx512f")))]
-mod width {
-    pub(super) type Vector = wide::f32x8;
-    macro_rules! tile {
-        ($with:ident) => {
-            $with! { 6, 2, 3, 12 }
-        };
-    }
-    pub(super) use tile;
-}
-#[cfg(target_arch = "aarch64")]
-mod width {
-    pub(super) type Vector = wide::f32x4;
-    macro_rules! tile {
-        ($with:ident) => {
-            $with! { 6, 4, 0, 24 }
-        };
-    }
-    pub(super) use tile;
-}
-#[cfg(not(any(target_feature = "avx", target_arch = "aarch64")))]
-mod width {
-    pub(super) type Vector = wide::f32x4;
-    macro_rules! tile {
-        ($with:ident) => {
-            $with! { 3, 3, 0, 12 }
-        };
-    }
-    pub(super) use tile;
-}
-use width::Vector;
+type Vector = wide::f32x8;
+#[cfg(not(target_feature = "avx"))]
+type Vector = wide::f32x4;
 
 const LANES: usize = size_of::<Vector>() / 4;
+const QUADS: usize = LANES / 4;
+
+/// The instruction set that `wide` uses, where it has one name.
+const NAME: &str = if cfg!(target_arch = "aarch64") {
+    "neon"
+} else if cfg!(all(target_arch = "wasm32", target_feature = "simd128")) {
+    "simd128"
+} else if cfg!(all(target_feature = "sse2", not(target_feature = "avx"))) {
+    "sse2"
+} else {
+    "portable"
+};
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "relaxed-simd")))]
 mod arithmetic {
@@ -110,9 +87,7 @@ pub(super) struct Portable;
 
 impl Simd for Portable {
     type F32 = Vector;
-    type Pick = ();
     const LANES: usize = LANES;
-    const PERMUTES: bool = false;
     type Half = Self;
 
     #[inline(always)]
@@ -120,18 +95,8 @@ impl Simd for Portable {
         self
     }
     #[inline(always)]
-    fn low(self, v: Vector) -> Vector {
-        v
-    }
-
-    #[inline(always)]
     fn splat(self, x: f32) -> Vector {
         Vector::splat(x)
-    }
-    #[inline(always)]
-    unsafe fn splat_half(self, x: *const f32) -> Vector {
-        // SAFETY: the caller's.
-        self.splat(unsafe { *x })
     }
     #[inline(always)]
     fn add(self, a: Vector, b: Vector) -> Vector {
@@ -168,20 +133,52 @@ impl Simd for Portable {
         unsafe { dst.cast::<[f32; LANES]>().write(v.to_array()) }
     }
     #[inline(always)]
-    fn pick(self, _pick: &Pick) {}
-    #[inline(always)]
-    fn merge(self, _v: Vector, _src: Vector, _pick: ()) -> Vector {
-        unreachable!("`PERMUTES` is false")
-    }
-    #[inline(always)]
     fn prefetch(self, _src: *const f32) {}
 }
 
-macro_rules! table {
-    ($mr:literal, $nv:literal, $mr3:literal, $burst:literal) => {
-        super::kernels! {
-            Portable, token Portable, simd Portable, supported || true, mr $mr, nv $nv, mr3 $mr3, burst $burst
+impl Quads for Portable {
+    #[inline(always)]
+    unsafe fn gather(self, src: *const f32, stride: usize) -> Vector {
+        let mut quads = [[0.0; 4]; QUADS];
+        for (i, quad) in quads.iter_mut().enumerate() {
+            // SAFETY: the caller vouches for four floats.
+            *quad = unsafe { src.add(i * stride).cast::<[f32; 4]>().read() };
         }
-    };
+        bytemuck::cast(quads)
+    }
+    #[inline(always)]
+    unsafe fn scatter(self, v: Vector, dst: *mut f32, stride: usize) {
+        let quads: [[f32; 4]; QUADS] = bytemuck::cast(v);
+        for (i, quad) in quads.iter().enumerate() {
+            // SAFETY: as in `gather`.
+            unsafe { dst.add(i * stride).cast::<[f32; 4]>().write(*quad) };
+        }
+    }
+    #[inline(always)]
+    fn transpose(self, rows: [Vector; 4]) -> [Vector; 4] {
+        let mut rows: [[wide::f32x4; QUADS]; 4] = bytemuck::cast(rows);
+        for i in 0..QUADS {
+            let [a, b, c, d] = wide::f32x4::transpose([rows[0][i], rows[1][i], rows[2][i], rows[3][i]]);
+            (rows[0][i], rows[1][i], rows[2][i], rows[3][i]) = (a, b, c, d);
+        }
+        bytemuck::cast(rows)
+    }
 }
-width::tile!(table);
+
+/// Tiles whose accumulators, weights and one broadcast pixel stay in registers (docs/kernels.md, register budgets).
+const TILES: &[Tile] = if LANES == 16 {
+    &[tile::<7, 3, 0>(), tile::<7, 2, 0>(), tile::<7, 1, 0>()]
+} else if LANES == 8 {
+    &[tile::<6, 2, 0>(), tile::<3, 3, 0>(), tile::<6, 1, 0>()]
+} else if cfg!(target_arch = "aarch64") {
+    &[tile::<6, 4, 0>(), tile::<6, 3, 0>(), tile::<6, 2, 0>(), tile::<6, 1, 0>()]
+} else {
+    &[tile::<3, 3, 0>(), tile::<3, 2, 0>(), tile::<3, 1, 0>()]
+};
+
+super::kernels! {
+    name NAME, supported || true, token Portable, simd Portable,
+    tiles TILES, shuffle shuffle::lanes::<Portable>,
+    // Chains of multiply-adds that hide their latency.
+    burst if LANES == 16 { 16 } else if cfg!(target_arch = "aarch64") { 24 } else { 12 }
+}

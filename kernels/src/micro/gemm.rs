@@ -46,9 +46,8 @@ impl PixelStep {
 /// One panel of output channels over a run of pixels.
 ///
 /// Contract: for each `k < kc` and `pixel < pixels`, `src + offsets[k] + pixel * STEP` is readable; a row of the panel
-/// is `nv` registers and, where `half`, one of half the lanes; `weights` holds `kc` rows and `bias` one; `dst` (and
-/// `residual`, unless null) hold, for each register of the panel and each pixel, its lanes where `place` says; `nv` is
-/// at most the table's, and `nv` and `half` are one of the combinations of `run`.
+/// is the registers of the tile; `weights` holds `kc` rows and `bias` one; `dst` (and `residual`, unless null) hold, for
+/// each register of the panel and each pixel, its lanes where `place` says.
 pub(crate) struct Gemm {
     pub(crate) src: *const f32,
     pub(crate) offsets: *const u32,
@@ -64,8 +63,6 @@ pub(crate) struct Gemm {
     pub(crate) dst_block_stride: usize,
     /// The lane of that block at which it begins, a multiple of the lanes of a register.
     pub(crate) lane: usize,
-    pub(crate) nv: usize,
-    pub(crate) half: bool,
     /// Whether sums begin at `bias`, or at what `dst` holds.
     pub(crate) first: bool,
     /// Whether `residual` and `activation` apply.
@@ -96,34 +93,12 @@ fn place(m: usize, lane: usize, block_stride: usize) -> usize {
     m * 16 + lane / 16 * block_stride + lane % 16
 }
 
-/// `MR` is the height of a tile of up to `NV` registers; `MR3`, unless 0, that of one of three where `NV` is two.
+/// The product by tiles of `MR` pixels and `NV` registers, behind which `H` (none or one) of half the lanes may follow.
 ///
 /// # Safety
 /// The contract of [`Gemm`].
 #[inline(always)]
-pub(crate) unsafe fn run<S: Simd, const MR: usize, const NV: usize, const MR3: usize, const STEP: usize>(
-    s: S,
-    args: &Gemm,
-) {
-    let halves = const { <S::Half as Simd>::LANES < S::LANES };
-    // SAFETY: handed on.
-    unsafe {
-        match (args.nv, args.half) {
-            (0, true) if halves => panel::<S, MR, 0, 1, STEP>(s, args),
-            (1, false) => panel::<S, MR, 1, 0, STEP>(s, args),
-            (1, true) if halves => panel::<S, MR, 1, 1, STEP>(s, args),
-            (2, false) if NV >= 2 => panel::<S, MR, 2, 0, STEP>(s, args),
-            (2, true) if halves && NV >= 3 => panel::<S, MR, 2, 1, STEP>(s, args),
-            (3, false) if NV >= 3 => panel::<S, MR, 3, 0, STEP>(s, args),
-            (3, false) if MR3 > 0 => panel::<S, MR3, 3, 0, STEP>(s, args),
-            (4, false) if NV >= 4 => panel::<S, MR, 4, 0, STEP>(s, args),
-            _ => unreachable!("panels are at most the table's width"),
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn panel<S: Simd, const MR: usize, const NV: usize, const H: usize, const STEP: usize>(
+pub(crate) unsafe fn run<S: Simd, const MR: usize, const NV: usize, const H: usize, const STEP: usize>(
     s: S,
     args: &Gemm,
 ) {
@@ -240,16 +215,9 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const H: usize, const 
             }
             unroll!(m < MR, {
                 let x = x.add(m * STEP);
-                if NV < 2 {
-                    // A broadcast that has one use is an operand of its multiply-add and takes no instruction.
-                    unroll!(v < NV, { acc[m][v] = s.mul_add(s.splat(*x), w[v], acc[m][v]) });
-                    unroll!(v < H, { tail[m][v] = h.mul_add(s.splat_half(x), w_tail[v], tail[m][v]) });
-                } else {
-                    let x = s.splat(*x);
-                    let x = if H > 0 { s.opaque(x) } else { x };
-                    unroll!(v < NV, { acc[m][v] = s.mul_add(x, w[v], acc[m][v]) });
-                    unroll!(v < H, { tail[m][v] = h.mul_add(s.low(x), w_tail[v], tail[m][v]) });
-                }
+                let (x, x_tail) = if H > 0 { s.splat_pair(x) } else { (s.splat(*x), h.splat(*x)) };
+                unroll!(v < NV, { acc[m][v] = s.mul_add(x, w[v], acc[m][v]) });
+                unroll!(v < H, { tail[m][v] = h.mul_add(x_tail, w_tail[v], tail[m][v]) });
             });
         }
         if args.last {

@@ -4,16 +4,19 @@ pub(crate) mod burst;
 pub(crate) mod depthwise;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
+pub(crate) mod layout;
 pub(crate) mod pool;
 pub(crate) mod shuffle;
 
-/// The body once for each index below a constant (at most 7, or 17 where `long`): indices are literals, so that arrays of registers never
+/// The body once for each index below a constant (at most 7, or 17 where `long`; more is a compile error): indices are literals, so that arrays of registers never
 /// have an address. LLVM unrolls short loops too, but for some tiles only after it has put the array on the stack.
 macro_rules! unroll {
     ($i:ident < $n:expr, $body:block) => {
+        const { assert!($n <= 7, "more than is unrolled") };
         $crate::micro::unroll!(@each $i, $n, $body, 0 1 2 3 4 5 6)
     };
     (long $i:ident < $n:expr, $body:block) => {
+        const { assert!($n <= 17, "more than is unrolled") };
         $crate::micro::unroll!(@each $i, $n, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
     };
     (@each $i:ident, $n:expr, $body:block, $($index:literal)*) => {

@@ -1,484 +1,119 @@
-//! What the tests of all operators share: data, channel orders, tensors framed by sentinels, comparisons, and the
-//! runs that every operator must pass.
-//!
-//! Data are made from a seed, so that a failure is told by a short line and shrinks by its shape.
-#![allow(dead_code, unused_macros, unused_imports, reason = "every test file uses a part of it")]
+//! What the tests of all operators share: the runs that every operator must pass. The problems are those of `kernels-testing`.
+#![allow(dead_code, unused_imports, reason = "every test file uses a part of it")]
 
-use kernels::reference::{self, Planar, Window};
-use kernels::{Activation, BLOCK, BatchNorm, ChannelOrder, Isa, Padding, Parallel, Serial, Shape, Tensor};
-use kernels::{View, ViewMut};
+mod operators;
+
+use kernels::Window;
+use kernels::{Activation, ChannelOrder, Isa, Padding, Parallel, Serial, Shape, Tensor, View, ViewMut};
+use kernels_testing::blocked::{Frame, Framed, frames, orders, unique_orders};
+use kernels_testing::{Guarded, Layout, Operator, Problem, Problems, Random, assert_same_bits, fit};
 use proptest::prelude::*;
 use std::fmt::Arguments;
-use std::ops::Range;
+
+pub(crate) use kernels_testing::{self as testing, Data, Pad, config};
+pub(crate) use operators::*;
 
 /// Every channel count that the deterministic loops go through.
 pub(crate) const CHANNELS: std::ops::RangeInclusive<usize> = 1..=130;
 
-/// `cases` random cases, or as many as `PROPTEST_CASES` says. Failures are kept as named tests, not as files.
-pub(crate) fn cases(cases: u32) -> ProptestConfig {
-    let default = ProptestConfig::default();
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };
-    ProptestConfig { cases, failure_persistence: None, ..default }
+pub(crate) const ACTIVATIONS: [Activation; 3] = [Activation::None, Activation::Relu, Activation::Relu6];
+
+pub(crate) const POISONS: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+
+/// Numbers of all kinds, now and then something among them that is none.
+pub(crate) fn any_data() -> Vec<Data> {
+    let plain = [Data::Integers, Data::Reals, Data::Integers, Data::Reals, Data::Integers, Data::Reals];
+    plain.into_iter().chain(POISONS.map(Data::With)).collect()
 }
 
-// ---------------------------------------------------------------------------------------------------------- data
-
-/// A small generator of random numbers (splitmix64).
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, n: usize) -> usize {
-        (self.bits() % n as u64) as usize
-    }
-
-    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-}
-
-/// What numbers a test computes with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Data {
-    /// Whole numbers in `[-8, 8]`: sums below 2^24 are exact in any order, fused or not.
-    Integers,
-    /// Real numbers of mixed magnitudes.
-    Reals,
-}
-
-impl Data {
-    pub(crate) fn one(self, rng: &mut Random) -> f32 {
-        match self {
-            Self::Integers => rng.below(17) as f32 - 8.0,
-            Self::Reals => {
-                let unit = rng.below(1 << 24) as f32 / (1 << 23) as f32 - 1.0;
-                unit * f32::powi(2.0, rng.below(9) as i32 - 4)
-            }
-        }
-    }
-
-    pub(crate) fn many(self, n: usize, rng: &mut Random) -> Vec<f32> {
-        (0..n).map(|_| self.one(rng)).collect()
-    }
-
-    pub(crate) fn image(self, shape: Shape, rng: &mut Random) -> Planar {
-        Planar::from_fn(shape, |_, _, _| f64::from(self.one(rng)))
-    }
-
-    /// An image of `slots` in which only those that `order` names hold numbers; the others are NaN.
-    pub(crate) fn slots(self, order: &ChannelOrder, shape: Shape, rng: &mut Random) -> Planar {
-        let mut named = vec![false; shape.c];
-        order.slots().iter().for_each(|&slot| named[slot as usize] = true);
-        Planar::from_fn(shape, |c, _, _| if named[c] { f64::from(self.one(rng)) } else { f64::NAN })
-    }
-}
-
-pub(crate) const POISONS: [f64; 3] = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
-
-/// Now and then something that is not a number.
-pub(crate) fn any_poison() -> impl Strategy<Value = Option<f64>> {
-    prop_oneof![3 => Just(None), 1 => prop::sample::select(&POISONS[..]).prop_map(Some)]
-}
-
-/// `image` with `poison` somewhere.
-pub(crate) fn poisoned(mut image: Planar, poison: Option<f64>, rng: &mut Random) -> Planar {
-    if let Some(poison) = poison {
-        let i = rng.below(image.data.len());
-        image.data[i] = poison;
-    }
-    image
-}
-
-pub(crate) fn any_data() -> impl Strategy<Value = Data> {
-    prop_oneof![Just(Data::Integers), Just(Data::Reals)]
-}
-
-pub(crate) fn any_activation() -> impl Strategy<Value = Activation> {
-    prop_oneof![Just(Activation::None), Just(Activation::Relu), Just(Activation::Relu6)]
-}
-
-/// Channel counts, small ones more often.
-pub(crate) fn any_channels() -> impl Strategy<Value = usize> {
-    prop_oneof![1..=20usize, 1..=130usize]
-}
-
-/// A kernel of `kernels`, strides 1 and 2, paddings of every kind smaller than the kernel.
-pub(crate) fn any_window(kernels: &'static [usize]) -> impl Strategy<Value = Window> {
-    prop::sample::select(kernels).prop_flat_map(|kernel| {
-        let side = 0..kernel;
-        let sides = (side.clone(), side.clone(), side.clone(), side)
-            .prop_map(|(top, bottom, left, right)| Padding::Sides { top, bottom, left, right });
-        let padding = prop_oneof![Just(Padding::all(kernel / 2)), Just(Padding::Same), sides];
-        (1..=2usize, padding).prop_map(move |(stride, padding)| Window { kernel, stride, padding })
+/// Windows of `kernel` x `kernel` and paddings at their worst, all four sides differently and up to one less than the kernel, and
+/// images of `channels` that they fit.
+pub(crate) fn every_padding(channels: usize, kernel: usize) -> impl Iterator<Item = (Shape, Window)> {
+    let sides = (0..kernel * kernel).map(move |i| (i / kernel, i % kernel));
+    sides.flat_map(move |(before, after)| {
+        let padding = Padding::Sides { top: before, bottom: after, left: after, right: before };
+        [(1, 6), (2, 6), (2, 7), (1, 1)].map(|(stride, size)| {
+            let window = Window::new(kernel).stride(stride).padding(padding);
+            (fit(window, Shape::new(channels, size, size)), window)
+        })
     })
 }
 
-/// `shape`, with as many rows and columns more as it takes for the window to fit once.
-pub(crate) fn fit(window: Window, shape: Shape) -> Shape {
-    let least = |len, rows| (len..).find(|&len| window.count(len, rows) > 0).unwrap();
-    Shape { h: least(shape.h, true), w: least(shape.w, false), ..shape }
+/// Windows of all `kernels`, both strides.
+pub(crate) fn windows(kernels: &[usize], padding: impl Fn(usize) -> Padding) -> impl Iterator<Item = Window> {
+    let window =
+        move |kernel| [1, 2].map(|stride| Window::new(kernel).stride(stride).padding(padding(kernel)));
+    kernels.iter().copied().flat_map(window)
 }
 
-// -------------------------------------------------------------------------------------------------------- orders
-
-/// Ways in which a network comes to read a value that does not lie in its logical order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    Identity,
-    Permuted,
-    /// Into a wider buffer.
-    Scattered,
-    Shuffled,
-    /// One half of a shuffled value of twice the channels.
-    Split,
-    /// Two tensors of one buffer, each beginning with a block; then shuffled.
-    Concatenated,
-    /// The same slot several times.
-    Repeated,
+/// In which memory, through which orders and on which threads a problem is run.
+#[derive(Clone, Debug)]
+pub(crate) struct How {
+    /// Where the source's channels lie, where the operator is told.
+    pub(crate) input: Option<ChannelOrder>,
+    /// Where the result's channels lie, where the operator is told.
+    pub(crate) output: Option<ChannelOrder>,
+    /// Slots of source and destination beyond those that are needed.
+    pub(crate) spare: [usize; 2],
+    /// What lies around source and destination.
+    pub(crate) frames: [Frame; 2],
+    /// The only one to run it besides [`Serial`]; without it, everybody does.
+    pub(crate) on: Option<Somebody>,
 }
 
-impl Order {
-    pub(crate) fn of(self, channels: usize, rng: &mut Random) -> ChannelOrder {
-        let identity = ChannelOrder::identity(channels);
-        match self {
-            Self::Identity => identity,
-            Self::Permuted => scattered(channels, channels, rng),
-            Self::Scattered => scattered(channels, channels + 1 + rng.below(40), rng),
-            Self::Shuffled => identity.shuffle(divisor(channels, rng)).unwrap(),
-            Self::Split => {
-                let (left, right) =
-                    ChannelOrder::identity(2 * channels).shuffle(2).unwrap().split(channels).unwrap();
-                if rng.below(2) == 0 { left } else { right }
-            }
-            Self::Concatenated => {
-                let left = rng.below(channels + 1);
-                let gap = left.div_ceil(BLOCK) + rng.below(2);
-                let right = ChannelOrder::identity(channels - left).after_blocks(gap);
-                let both = ChannelOrder::concat(&[&ChannelOrder::identity(left), &right]);
-                both.shuffle(divisor(channels, rng)).unwrap()
-            }
-            Self::Repeated => {
-                ChannelOrder::from_slots((0..channels).map(|_| rng.below(channels) as u32).collect())
-            }
-        }
+impl Default for How {
+    /// Everything plain.
+    fn default() -> Self {
+        Self { input: None, output: None, spare: [0, 0], frames: [Frame::WIDE; 2], on: None }
     }
 }
 
-fn scattered(channels: usize, width: usize, rng: &mut Random) -> ChannelOrder {
-    let mut slots: Vec<u32> = (0..width as u32).collect();
-    for last in (1..width).rev() {
-        slots.swap(last, rng.below(last + 1));
-    }
-    slots.truncate(channels);
-    ChannelOrder::from_slots(slots)
-}
-
-pub(crate) fn divisor(n: usize, rng: &mut Random) -> usize {
-    let divisors: Vec<usize> = (1..=n).filter(|&d| n.is_multiple_of(d)).collect();
-    rng.pick(&divisors)
-}
-
-/// Orders in which every channel has a slot of its own.
-pub(crate) fn any_unique_order() -> impl Strategy<Value = Order> {
-    use Order::*;
-    prop::sample::select(&[Identity, Permuted, Scattered, Shuffled, Split, Concatenated])
-}
-
-/// Orders to read through.
-pub(crate) fn any_order() -> impl Strategy<Value = Order> {
-    prop_oneof![6 => any_unique_order(), 1 => Just(Order::Repeated)]
-}
-
-// ------------------------------------------------------------------------------------------------ framed tensors
-
-/// What everything around a tensor is filled with; a NaN, so that it shows wherever it is read.
-pub(crate) const SENTINEL: f32 = f32::from_bits(0x7fc5_e171);
-
-/// How much of a larger buffer lies around a tensor.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Frame {
-    /// Elements by which the buffer begins beyond an allocation's beginning.
-    shift: usize,
-    /// Blocks before and after; those after only where the tensor ends with a whole block.
-    blocks: (usize, usize),
-    /// Rows above and below.
-    rows: (usize, usize),
-}
-
-impl Frame {
-    /// Something on every side, and nothing aligned.
-    pub(crate) const WIDE: Self = Self { shift: 3, blocks: (1, 1), rows: (1, 2) };
-}
-
-pub(crate) fn any_frame() -> impl Strategy<Value = Frame> {
-    let some = || 0..=2usize;
-    (0..BLOCK, (some(), some()), (some(), some())).prop_map(|(shift, blocks, rows)| Frame {
-        shift,
-        blocks,
-        rows,
-    })
-}
-
-/// A tensor that is part of a larger buffer, of which everything else holds [`SENTINEL`].
-pub(crate) struct Framed {
-    data: Vec<f32>,
-    /// Where in `data` the outer tensor begins.
-    at: usize,
-    outer: Shape,
-    shape: Shape,
-    blocks: Range<usize>,
-    rows: Range<usize>,
-}
-
-impl Framed {
-    /// A tensor that holds nothing but sentinels itself.
-    pub(crate) fn new(shape: Shape, frame: Frame) -> Self {
-        let (before, after) = frame.blocks;
-        let after = if shape.c.is_multiple_of(BLOCK) { after } else { 0 };
-        let outer = Shape {
-            c: (before + after) * BLOCK + shape.c,
-            h: frame.rows.0 + shape.h + frame.rows.1,
-            w: shape.w,
-        };
-        let at = BLOCK + frame.shift;
-        Self {
-            data: vec![SENTINEL; at + outer.len() + outer.block_stride() + BLOCK],
-            at,
-            outer,
-            shape,
-            blocks: before..before + shape.blocks(),
-            rows: frame.rows.0..frame.rows.0 + shape.h,
-        }
+impl How {
+    pub(crate) fn through(input: ChannelOrder) -> Self {
+        Self { input: Some(input), ..Self::default() }
     }
 
-    /// A tensor that holds `image`, and sentinels in its pad lanes.
-    pub(crate) fn holding(image: &Planar, frame: Frame) -> Self {
-        let mut framed = Self::new(image.shape, frame);
-        for c in 0..image.shape.c {
-            for y in 0..image.shape.h {
-                for x in 0..image.shape.w {
-                    let i = framed.index(c, y, x);
-                    framed.data[i] = image.get(c, y, x) as f32;
-                }
-            }
-        }
-        framed
+    pub(crate) fn into_order(output: ChannelOrder) -> Self {
+        Self { output: Some(output), ..Self::default() }
     }
 
-    /// The layout, written once more.
-    fn index(&self, c: usize, y: usize, x: usize) -> usize {
-        let pixel = (y + self.rows.start) * self.outer.w + x;
-        self.at
-            + (c / 16 + self.blocks.start) * 16 * ((self.outer.h * self.outer.w) | 1)
-            + pixel * 16
-            + c % 16
+    /// The source's order.
+    fn read<O: Operator>(&self, p: &Problem<O>) -> ChannelOrder {
+        self.input.clone().unwrap_or_else(|| ChannelOrder::identity(p.src_shape().c))
     }
 
-    pub(crate) fn view(&self) -> View<'_> {
-        let outer = View::new(&self.data[self.at..][..self.outer.len()], self.outer).unwrap();
-        outer.blocks(self.blocks.clone()).rows(self.rows.clone())
-    }
-
-    pub(crate) fn view_mut(&mut self) -> ViewMut<'_> {
-        let outer = ViewMut::new(&mut self.data[self.at..][..self.outer.len()], self.outer).unwrap();
-        outer.blocks(self.blocks.clone()).rows(self.rows.clone())
-    }
-
-    /// The channels of `order` as a planar image.
-    pub(crate) fn read(&self, order: &ChannelOrder) -> Vec<f32> {
-        let Shape { h, w, .. } = self.shape;
-        let channel =
-            |&slot: &u32| (0..h * w).map(move |p| self.data[self.index(slot as usize, p / w, p % w)]);
-        order.slots().iter().flat_map(channel).collect()
-    }
-
-    /// Fails where anything around the tensor has changed.
-    pub(crate) fn assert_intact(&self, context: Arguments<'_>) {
-        let mut inside = vec![false; self.data.len()];
-        for block in 0..self.shape.blocks() {
-            let first = self.index(block * BLOCK, 0, 0);
-            inside[first..][..self.shape.pixels() * BLOCK].fill(true);
-        }
-        for (i, (x, inside)) in self.data.iter().zip(inside).enumerate() {
-            assert!(
-                inside || x.to_bits() == SENTINEL.to_bits(),
-                "{context}: wrote {x} outside the destination, at {} of a buffer of {}",
-                i as isize - self.at as isize,
-                self.outer
-            );
-        }
+    /// The source in its memory.
+    fn src<O: Operator>(&self, p: &Problem<O>) -> Framed {
+        let order = self.read(p);
+        Framed::through(p.src(), &order, order.width() + self.spare[0], self.frames[0])
     }
 }
 
-// --------------------------------------------------------------------------------------------------- comparisons
-
-/// What an operator must compute, exactly or within a bound of each element.
-pub(crate) struct Expected {
-    pub(crate) values: Planar,
-    pub(crate) bound: Option<Planar>,
+/// Problems in memory of all kinds.
+pub(crate) fn framed<P: Strategy>(problems: P) -> impl Strategy<Value = (P::Value, How)> {
+    (problems, [any_frame(), any_frame()]).prop_map(|(p, frames)| (p, How { frames, ..How::default() }))
 }
 
-impl Expected {
-    pub(crate) fn exactly(values: Planar) -> Self {
-        Self { values, bound: None }
-    }
-
-    pub(crate) fn check(&self, found: &[f32], context: Arguments<'_>) {
-        let shape = self.values.shape;
-        assert_eq!(found.len(), self.values.data.len(), "{context}: number of elements");
-        for (i, (&found, &expected)) in found.iter().zip(&self.values.data).enumerate() {
-            let bound = self.bound.as_ref().map_or(0.0, |bound| bound.data[i]);
-            let both_nan = found.is_nan() && expected.is_nan();
-            let found = f64::from(found);
-            assert!(
-                found == expected || both_nan || expected.is_finite() && (found - expected).abs() <= bound,
-                "{context}: first difference at {}: expected {expected} within {bound}, found {found}",
-                place(i, shape)
-            );
-        }
-    }
+fn any_frame() -> BoxedStrategy<Frame> {
+    frames().boxed()
 }
 
-/// Fails where two results of one shape differ in a bit. (In Miri, which NaN one is, is drawn by lot.)
-pub(crate) fn assert_same_bits(expected: &[f32], found: &[f32], shape: Shape, context: Arguments<'_>) {
-    for (i, (expected, found)) in expected.iter().zip(found).enumerate() {
-        assert!(
-            expected.to_bits() == found.to_bits() || cfg!(miri) && expected.is_nan() && found.is_nan(),
-            "{context}: first difference at {}: expected {expected:e}, found {found:e}",
-            place(i, shape)
-        );
-    }
+/// Problems in memory of all kinds, read and written through orders of all kinds; where `once`, no slot is read twice.
+pub(crate) fn ordered<O: Operator>(
+    problems: impl Strategy<Value = Problem<O>>,
+    once: bool,
+) -> impl Strategy<Value = (Problem<O>, How)> {
+    let input = if once { unique_orders().boxed() } else { orders().boxed() };
+    let spare = [0..=20usize, 0..=20];
+    (framed(problems), (input, unique_orders()), spare, any::<u64>().no_shrink()).prop_map(
+        |((p, how), (input, output), spare, seed)| {
+            let rng = &mut Random::new(seed);
+            let input = input.of(p.src_shape().c, rng);
+            let output = Some(output.of(p.dst_shape().c, rng));
+            (p.read_through(&input), How { input: Some(input), output, spare, ..how })
+        },
+    )
 }
-
-fn place(i: usize, shape: Shape) -> String {
-    let (c, y, x) = (i / shape.pixels(), i / shape.w % shape.h, i % shape.w);
-    format!("channel {c}, row {y}, column {x} of {shape}")
-}
-
-pub(crate) fn absolute(image: &Planar) -> Planar {
-    Planar { shape: image.shape, data: image.data.iter().map(|x| x.abs()).collect() }
-}
-
-/// The greatest error of a sum of `k` products computed in `f32` in any order, where `magnitude` is the sum of the
-/// products' absolute values: `(k + 4) * eps * magnitude`, and a little for what underflows.
-pub(crate) fn error_bound(k: usize, magnitude: f64) -> f64 {
-    let k = (k + 4) as f64;
-    k * (f64::from(f32::EPSILON) * magnitude + f64::from(f32::MIN_POSITIVE))
-}
-
-// ------------------------------------------------------------------------------------- parameters of convolutions
-
-/// What is fused behind a convolution.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Epilogue {
-    pub(crate) bias: bool,
-    pub(crate) batch_norm: bool,
-    pub(crate) activation: Activation,
-}
-
-pub(crate) fn any_epilogue() -> impl Strategy<Value = Epilogue> {
-    (any::<bool>(), any::<bool>(), any_activation()).prop_map(|(bias, batch_norm, activation)| Epilogue {
-        bias,
-        batch_norm,
-        activation,
-    })
-}
-
-/// Weights and what is fused behind them, as numbers.
-pub(crate) struct Parameters {
-    pub(crate) weights: Vec<f32>,
-    pub(crate) bias: Option<Vec<f32>>,
-    statistics: Option<[Vec<f32>; 4]>,
-    eps: f32,
-    pub(crate) activation: Activation,
-}
-
-impl Parameters {
-    pub(crate) fn new(epilogue: Epilogue, weights: usize, oc: usize, data: Data, rng: &mut Random) -> Self {
-        let weights = data.many(weights, rng);
-        let bias = epilogue.bias.then(|| data.many(oc, rng));
-        let statistics = epilogue.batch_norm.then(|| {
-            // Deviations that are powers of two keep integers exact.
-            let mut positive = |_| match data {
-                Data::Integers => rng.pick(&[0.25, 1.0, 4.0]),
-                Data::Reals => 0.01 + data.one(rng).abs(),
-            };
-            let variance = (0..oc).map(&mut positive).collect();
-            [data.many(oc, rng), data.many(oc, rng), data.many(oc, rng), variance]
-        });
-        let eps = if data == Data::Integers { 0.0 } else { 1e-3 };
-        Self { weights, bias, statistics, eps, activation: epilogue.activation }
-    }
-
-    pub(crate) fn batch_norm(&self) -> Option<BatchNorm<'_>> {
-        let [gamma, beta, mean, variance] = self.statistics.as_ref()?;
-        Some(BatchNorm { gamma, beta, mean, variance, eps: self.eps })
-    }
-
-    /// The result of a convolution of `k` products per sum, given as a function of source, weights and bias.
-    pub(crate) fn expect(
-        &self,
-        data: Data,
-        k: usize,
-        src: &Planar,
-        residual: Option<&Planar>,
-        convolution: impl Fn(&Planar, &[f32], Option<&[f32]>) -> Planar,
-    ) -> Expected {
-        let mut values = convolution(src, &self.weights, self.bias.as_deref());
-        if let Some(batch_norm) = &self.batch_norm() {
-            values = reference::batch_norm(&values, batch_norm);
-        }
-        if let Some(residual) = residual {
-            values = reference::add(&values, residual);
-        }
-        values = reference::activate(&values, self.activation);
-        let bound = (data == Data::Reals).then(|| {
-            let positive = |values: &[f32]| values.iter().map(|x| x.abs()).collect::<Vec<f32>>();
-            let bias = self.bias.as_deref().map(positive);
-            let mut magnitude = convolution(&absolute(src), &positive(&self.weights), bias.as_deref());
-            if let Some(BatchNorm { gamma, beta, mean, variance, eps }) = self.batch_norm() {
-                magnitude = Planar::from_fn(magnitude.shape, |c, y, x| {
-                    let scale = f64::from(gamma[c]) / f64::from(variance[c] + eps).sqrt();
-                    let shift = f64::from(mean[c].abs()) * scale.abs() + f64::from(beta[c].abs());
-                    magnitude.get(c, y, x) * scale.abs() + shift
-                });
-            }
-            if let Some(residual) = residual {
-                magnitude = reference::add(&magnitude, &absolute(residual));
-            }
-            magnitude.data.iter_mut().for_each(|x| *x = error_bound(k, *x));
-            magnitude
-        });
-        Expected { values, bound }
-    }
-}
-
-/// A builder told everything that [`Parameters`] hold besides the weights.
-macro_rules! configured {
-    ($builder:expr, $parameters:expr, $isa:expr) => {{
-        let mut builder = $builder.isa($isa).activation($parameters.activation);
-        if let Some(bias) = &$parameters.bias {
-            builder = builder.bias(bias);
-        }
-        if let Some(batch_norm) = $parameters.batch_norm() {
-            builder = builder.batch_norm(batch_norm);
-        }
-        builder
-    }};
-}
-pub(crate) use configured;
-
-// ---------------------------------------------------------------------------------------------------------- runs
 
 /// Runs its tasks on the caller's thread, the last one first.
 pub(crate) struct Reverse(pub(crate) usize);
@@ -493,52 +128,98 @@ impl Parallel for Reverse {
     }
 }
 
-/// Where an operator writes to, and where it puts each channel.
-pub(crate) struct Destination<'a> {
-    pub(crate) shape: Shape,
-    pub(crate) frame: Frame,
-    pub(crate) order: &'a ChannelOrder,
+/// Says that it has any number of threads, and runs every task more often than asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Somebody(pub(crate) usize);
+
+impl Parallel for Somebody {
+    fn threads(&self) -> usize {
+        self.0
+    }
+
+    fn for_each(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        for i in (0..tasks).rev() {
+            task(i);
+            task(0);
+        }
+    }
 }
 
-/// Holds an operator to everything that is asked of all of them: it computes what is expected, writes nothing outside
-/// its destination, does not read the destination, and gives the same bits a second time, from aligned memory, and on
-/// any number of threads in any order.
-pub(crate) fn check_runs(
-    dst: &Destination<'_>,
-    expected: &Expected,
+/// Holds an operator that writes the channels of `order` into a tensor of `shape` to everything that is asked of all of them:
+/// it computes what is expected, writes nothing outside its destination, does not read the destination, and gives the
+/// same bits a second time, in aligned memory, and on any number of threads in any order.
+pub(crate) fn check_runs<O: Operator>(
+    (p, how): (&Problem<O>, &How),
+    (shape, order): (Shape, &ChannelOrder),
     context: Arguments<'_>,
     run: &(dyn Fn(&dyn Parallel, ViewMut<'_>) + Sync),
 ) {
-    let &Destination { shape, frame, order } = dst;
     let logical = Shape { c: order.channels(), ..shape };
-    let mut first = Framed::new(shape, frame);
-    run(&Serial, first.view_mut());
-    first.assert_intact(context);
-    let bits = first.read(order);
-    expected.check(&bits, context);
-
-    run(&Serial, first.view_mut());
-    assert_same_bits(&bits, &first.read(order), logical, format_args!("a second run: {context}"));
-
-    let mut aligned = Tensor::zeros(shape);
-    run(&Serial, aligned.view_mut());
-    let mut found = vec![SENTINEL; bits.len()];
-    kernels::layout::to_nchw(aligned.view(), order, &mut found);
-    assert_same_bits(&bits, &found, logical, format_args!("into aligned memory: {context}"));
-
     let fresh = |parallel: &dyn Parallel| {
-        let mut dst = Framed::new(shape, frame);
+        let mut dst = Framed::new(shape, how.frames[1]);
         run(parallel, dst.view_mut());
         dst
     };
-    on_threads(fresh, |dst, threads| {
-        dst.assert_intact(format_args!("{threads}: {context}"));
-        assert_same_bits(&bits, &dst.read(order), logical, format_args!("{threads}: {context}"));
+    let mut first = fresh(&Serial);
+    if let Err(fault) = p.compare_framed(&first, order) {
+        panic!("{context}: {fault}\nof {p:?}, {how:?}");
+    }
+    let bits = first.read(order);
+    let same = |found: &[f32], what: Arguments<'_>| {
+        assert_same_bits(&bits, found, logical, format_args!("{context}, {what}: {p:?}, {how:?}"));
+    };
+    run(&Serial, first.view_mut());
+    same(&first.read(order), format_args!("a second run"));
+
+    let mut aligned = Tensor::zeros(shape);
+    run(&Serial, aligned.view_mut());
+    let mut found = vec![f32::NAN; bits.len()];
+    kernels::layout::to_nchw(aligned.view(), order, &mut found);
+    same(&found, format_args!("into aligned memory"));
+
+    on_threads(how.on, fresh, |dst, threads| {
+        dst.intact().unwrap_or_else(|fault| panic!("{context}, {threads}: {fault}\nof {p:?}, {how:?}"));
+        same(&dst.read(order), threads);
     });
 }
 
-/// Runs with every number of threads, on rayon's pools and in reverse order, and hands on what comes of it.
-pub(crate) fn on_threads<T: Send>(run: impl Fn(&dyn Parallel) -> T + Sync, check: impl Fn(T, Arguments<'_>)) {
+/// Holds an operator that writes a plain slice to the same.
+pub(crate) fn check_flat<O: Operator>(
+    (p, how): (&Problem<O>, &How),
+    context: Arguments<'_>,
+    run: &(dyn Fn(&dyn Parallel, &mut [f32]) + Sync),
+) {
+    let fresh = |parallel: &dyn Parallel| {
+        let mut dst = p.guarded();
+        run(parallel, &mut dst);
+        dst
+    };
+    let mut first = fresh(&Serial);
+    if let Err(fault) = p.compare(&first, Layout::Nchw) {
+        panic!("{context}: {fault}\nof {p:?}");
+    }
+    let bits = first.to_vec();
+    let same = |found: &[f32], what: Arguments<'_>| {
+        assert_same_bits(&bits, found, p.dst_shape(), format_args!("{context}, {what}: {p:?}"));
+    };
+    run(&Serial, &mut first);
+    same(&first, format_args!("a second run"));
+    on_threads(how.on, fresh, |dst, threads| {
+        dst.intact().unwrap_or_else(|fault| panic!("{context}, {threads}: {fault}\nof {p:?}"));
+        same(&dst, threads);
+    });
+}
+
+/// Runs with every number of threads, on rayon's pools and in reverse order, or on somebody's alone, and hands on what
+/// comes of it.
+pub(crate) fn on_threads<T: Send>(
+    somebody: Option<Somebody>,
+    run: impl Fn(&dyn Parallel) -> T + Sync,
+    check: impl Fn(T, Arguments<'_>),
+) {
+    if let Some(somebody) = somebody {
+        return check(run(&somebody), format_args!("{somebody:?}"));
+    }
     for threads in [0, 1, 2, 3, 8, 64] {
         check(run(&Reverse(threads)), format_args!("{threads} threads in reverse order"));
     }

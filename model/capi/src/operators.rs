@@ -254,6 +254,7 @@ pub unsafe extern "C" fn kernels_depthwise_new(
             // With padding "same", the window fits every image.
             let pad = match same {
                 true => (kernel, kernel),
+                // (Each is smaller than the kernel, or `build` would have refused it.)
                 false => (options.pad_top + options.pad_bottom, options.pad_left + options.pad_right),
             };
             Ok(Depthwise { op, src_slots, kernel, pad })

@@ -1,7 +1,6 @@
 //! The network: a ShuffleNetV2 backbone in Megvii's wiring, a pyramid of 5x5 depthwise convolutions, three heads.
 
-use kernels::reference::Window;
-use kernels::{Activation, Isa, Padding, Serial, layout, softmax};
+use kernels::{Activation, Isa, Serial, Window, layout, softmax};
 use model::graph::{Conv, Graph, Input, Op, Parameters, Passes, Program, Tensors, Value, Workspace};
 use model::weights::Checkpoint;
 use model::{Config, Error, Wiring, shufflenet};
@@ -34,11 +33,11 @@ pub(crate) fn graph() -> Result<Graph, Error> {
 
     // The concat of all stages that the pyramid begins with is never formed. Upsampling commutes with a 1x1 convolution,
     // so the columns of stage 4 are applied before it, to a quarter of the pixels, and added.
-    let window = Window { kernel: 3, stride: 2, padding: Padding::all(1) };
+    let window = Window::new(3).stride(2).pad(1);
     let pooled = g.push(Op::AveragePool { window, count_pad: true }, &[stage2])?;
     let fine = g.push(Op::Concat, &[pooled, stage3])?;
-    let fine = g.named("fine", Conv::new(NECK, 1, 1).bias(), &[fine])?;
-    let coarse = g.named("coarse", Conv::new(NECK, 1, 1), &[stage4])?;
+    let fine = g.named("fine", Conv::new(NECK, Window::new(1)).bias(), &[fine])?;
+    let coarse = g.named("coarse", Conv::new(NECK, Window::new(1)), &[stage4])?;
     let coarse = g.push(Op::Upsample2x, &[coarse])?;
     let x = g.push(Op::Add(Activation::Relu), &[fine, coarse])?;
 
@@ -49,16 +48,16 @@ pub(crate) fn graph() -> Result<Graph, Error> {
         ends.push(indices.iter().try_fold(x, chain)?);
     }
     let all = g.push(Op::Concat, &ends)?;
-    let all = g.named("SPP.output.0", Conv::new(NECK, 1, 1).batch_norm(), &[all])?;
+    let all = g.named("SPP.output.0", Conv::new(NECK, Window::new(1)).batch_norm(), &[all])?;
     let x = g.push(Op::Add(Activation::Relu), &[all, x])?;
-    let neck = Conv::new(NECK, 1, 1).batch_norm().activation(Activation::Relu);
+    let neck = Conv::new(NECK, Window::new(1)).batch_norm().activation(Activation::Relu);
     let x = g.named("detect_head.conv1x1.conv1x1.0", neck, &[x])?;
 
     let mut fields = Vec::new();
     for (name, oc) in [("obj", 1), ("reg", 4), ("cls", CLASSES)] {
         let prefix = format!("detect_head.{name}_layers.conv5x5");
         let y = depthwise(&mut g, &format!("{prefix}.0"), x)?;
-        fields.push(g.named(&format!("{prefix}.3"), Conv::new(oc, 1, 1).batch_norm(), &[y])?);
+        fields.push(g.named(&format!("{prefix}.3"), Conv::new(oc, Window::new(1)).batch_norm(), &[y])?);
     }
     g.push(Op::Concat, &fields)?;
     Ok(g)
@@ -66,7 +65,11 @@ pub(crate) fn graph() -> Result<Graph, Error> {
 
 /// 5x5 depthwise BN ReLU.
 fn depthwise(g: &mut Graph, name: &str, x: Value) -> Result<Value, Error> {
-    g.named(name, Conv::new(NECK, 5, 1).groups(NECK).batch_norm().activation(Activation::Relu), &[x])
+    g.named(
+        name,
+        Conv::new(NECK, Window::new(5).pad(2)).groups(NECK).batch_norm().activation(Activation::Relu),
+        &[x],
+    )
 }
 
 /// The trained network: shared by any number of threads, each of which has its own [`Activations`].

@@ -30,13 +30,11 @@ pub(crate) struct Key {
     pub(crate) h: usize,
     pub(crate) w: usize,
     pub(crate) threads: usize,
-    /// Which inputs are read where the caller has them, one bit each.
-    pub(crate) direct: u64,
 }
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        let of = |key: &Self| (key.h, key.w, key.threads, key.direct);
+        let of = |key: &Self| (key.h, key.w, key.threads);
         Arc::ptr_eq(&self.program, &other.program) && of(self) == of(other)
     }
 }
@@ -104,6 +102,12 @@ impl Layout {
 }
 
 impl Workspace {
+    /// The layout, and the memory of the first arena.
+    pub(crate) fn first(&mut self) -> (&Layout, &mut [f32]) {
+        let arena = self.arenas[0].get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+        (&self.layout, arena.memory.as_mut_slice())
+    }
+
     /// Sees to it that so many arenas of the layout's length can keep so many numbers each.
     pub(crate) fn grow(&mut self, arenas: usize, kept: usize) {
         while self.arenas.len() < arenas {

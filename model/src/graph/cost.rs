@@ -1,6 +1,6 @@
 //! What a layer costs, from shapes alone. The only definition of these numbers.
 
-use super::{Conv, Graph, Layer, Linear, Op};
+use super::{Conv, Graph, Layer, Op};
 use crate::Error;
 use kernels::Shape;
 
@@ -122,18 +122,19 @@ fn cost(graph: &Graph, layer: &Layer, shapes: &[Shape]) -> Cost {
         };
         cost.params += numbers + per_channel * node.channels as u64;
         touched += numbers;
-        let (window, applies) = match &node.op {
+        let (side, applies) = match &node.op {
             Op::Conv(Conv { window, groups, oc, .. }) => {
-                (window.kernel, window.stride == 1 && !(*groups > 1 && groups == oc && weights[1] == 1))
+                let side = (window.taps() as f64).sqrt();
+                (side, window.stride == [1, 1] && !(*groups > 1 && groups == oc && weights[1] == 1))
             }
-            Op::Linear(Linear { .. }) => (1, true),
+            Op::Linear(_) => (1.0, true),
             _ => continue,
         };
         let pixels = shapes[value.index()].pixels();
         let macs = numbers.saturating_mul(pixels as u64);
         cost.macs += macs;
         let (hw, b) = (pixels as f64, macs as f64);
-        let bound = ELEMENT as f64 * (2.0 * (hw * b).sqrt() / window as f64 + b / hw);
+        let bound = ELEMENT as f64 * (2.0 * (hw * b).sqrt() / side + b / hw);
         cost.lower_bound_bytes = cost.lower_bound_bytes.filter(|_| applies).map(|sum| sum + bound);
     }
     cost.mac_bytes = ELEMENT * touched;

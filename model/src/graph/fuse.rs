@@ -9,8 +9,7 @@
 //! | anything with an epilogue, activation | the activation in the epilogue |
 
 use super::{Class, Conv, Graph, Op, Value};
-use kernels::reference::Window;
-use kernels::{Activation, Padding};
+use kernels::{Activation, Padding, Window};
 
 /// Which of them are grouped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,11 +57,7 @@ impl Form {
     fn of(graph: &Graph, value: Value) -> Option<Self> {
         Some(match &graph.node(value).op {
             Op::Input { .. } | Op::Concat | Op::Channels(_) | Op::Shuffle(_) => return None,
-            Op::Conv(Conv { window: Window { kernel: 1, stride: 1, padding }, .. })
-                if *padding == Padding::all(0) || *padding == Padding::Same =>
-            {
-                Self::Pointwise
-            }
+            Op::Conv(conv) if is_pointwise(conv.window) => Self::Pointwise,
             Op::Conv(conv) if conv.groups > 1 && conv.groups == conv.oc && graph.weights(value)[1] == 1 => {
                 Self::Depthwise
             }
@@ -141,6 +136,12 @@ impl Graph {
     pub fn layers(&self, passes: Passes) -> Vec<Layer> {
         fuse(self, passes)
     }
+}
+
+/// Whether a window is one pixel after the other.
+pub(crate) fn is_pointwise(window: Window) -> bool {
+    let padding = window.padding == Padding::all(0) || window.padding == Padding::Same;
+    (window.kernel, window.stride) == ([1, 1], [1, 1]) && padding
 }
 
 /// How often each node's value is read by a node that runs or an output.
@@ -242,7 +243,7 @@ impl Fuser<'_> {
                 let of = candidates.filter(pointwise).max_by_key(|&of| self.layers[of].makes());
                 of.is_some_and(|of| self.join(Form::Pointwise, &[of], value))
             }
-            Op::MaxPool(Window { kernel: 3, stride: 2, .. }) => {
+            Op::MaxPool(Window { kernel: [3, 3], stride: [2, 2], dilation: [1, 1], .. }) => {
                 let Some(of) = self.only_for_us(node.inputs[0]) else { return false };
                 let layer = &self.layers[of];
                 let image = layer.form == Form::Convolution

@@ -14,14 +14,15 @@
 //! compositions of [`ChannelOrder`](kernels::ChannelOrder)s, and whoever reads the value reads it through its order.
 //!
 //! ```
-//! use kernels::{Activation, Isa, Serial};
+//! use kernels::{Activation, Isa, Serial, Window};
 //! use model::graph::{Conv, Graph, Op, Passes, Program, Random};
 //! use model::Images;
 //!
 //! let mut graph = Graph::new();
 //! let image = graph.push(Op::Input { channels: 3, size: None }, &[])?;
-//! let x = graph.push(Conv::new(24, 3, 2).bias().activation(Activation::Relu), &[image])?;
-//! let left = graph.push(Conv::new(8, 1, 1).bias(), &[x])?;
+//! let window = Window::new(3).stride(2).pad(1);
+//! let x = graph.push(Conv::new(24, window).bias().activation(Activation::Relu), &[image])?;
+//! let left = graph.push(Conv::new(8, Window::new(1)).bias(), &[x])?;
 //! let x = graph.push(Op::Concat, &[left, x])?;
 //! graph.push(Op::Shuffle(2), &[x])?; // the last node is the output unless told otherwise
 //!
@@ -50,8 +51,7 @@ pub use tensors::{Parameters, Random, Statistics, Tensors, uniform};
 pub use crate::images::Input;
 
 use crate::Error;
-use kernels::reference::Window;
-use kernels::{Activation, BLOCK, Padding, Shape};
+use kernels::{Activation, Shape, Window};
 use std::ops::Range;
 
 /// The most channels that the nodes of a graph may have together: tables of channels stay small, whatever a file says.
@@ -165,16 +165,9 @@ pub struct Linear {
 }
 
 impl Conv {
-    /// To `oc` channels by `kernel` x `kernel` taps, padded by `kernel / 2` on every side, and nothing else.
-    pub fn new(oc: usize, kernel: usize, stride: usize) -> Self {
-        let window = Window { kernel, stride, padding: Padding::all(kernel / 2) };
+    /// To `oc` channels, and nothing else.
+    pub fn new(oc: usize, window: Window) -> Self {
         Self { oc, window, groups: 1, bias: false, batch_norm: false, activation: Activation::None }
-    }
-
-    /// With another padding.
-    pub fn padding(mut self, padding: Padding) -> Self {
-        self.window.padding = padding;
-        self
     }
 
     /// With groups.
@@ -235,13 +228,9 @@ impl Op {
             0 => Err(format!("{what}: expected at least 1, found 0")),
             n => Ok(n),
         };
-        let window = |window: &Window| {
-            at_least_one("kernel", window.kernel).and_then(|_| at_least_one("stride", window.stride))
-        };
         match (self, from) {
             (&Self::Input { channels, .. }, []) => at_least_one("channels", channels),
             (Self::Conv(conv), &[ic]) => {
-                window(&conv.window)?;
                 let (oc, groups) = (at_least_one("output channels", conv.oc)?, conv.groups);
                 if groups == 0 || ic % groups != 0 || oc % groups != 0 {
                     return Err(format!("{ic} to {oc} channels do not divide into {groups} groups"));
@@ -249,11 +238,6 @@ impl Op {
                 Ok(oc)
             }
             (Self::Linear(linear), [_]) => at_least_one("outputs", linear.oc),
-            (Self::MaxPool(w) | Self::AveragePool { window: w, .. }, &[c]) => window(w).map(|_| c),
-            (
-                Self::GlobalAverage | Self::Upsample2x | Self::Activate(_) | Self::Affine(_) | Self::Copy,
-                &[c],
-            ) => Ok(c),
             (Self::Add(_), &[a, b]) if a == b => Ok(a),
             (Self::Add(_), [a, b]) => Err(format!("{a} channels cannot be added to {b}")),
             (Self::Concat, [_, ..]) => Ok(from.iter().fold(0, |sum: usize, &c| sum.saturating_add(c))),
@@ -261,7 +245,10 @@ impl Op {
             (Self::Channels(range), [c]) => Err(format!("channels {range:?} of {c}")),
             (&Self::Shuffle(groups), &[c]) if groups > 0 && c % groups == 0 => Ok(c),
             (Self::Shuffle(groups), [c]) => Err(format!("{c} channels do not divide into {groups} groups")),
-            _ => Err(format!("cannot read {} values", from.len())),
+            (Self::Input { .. } | Self::Add(_) | Self::Concat, _) | (_, [] | [_, _, ..]) => {
+                Err(format!("cannot read {} values", from.len()))
+            }
+            (_, &[c]) => Ok(c),
         }
     }
 
@@ -273,21 +260,10 @@ impl Op {
         size: (usize, usize),
     ) -> Result<Shape, String> {
         let src = from.next().unwrap_or(Shape::new(channels, size.0, size.1));
-        let slid = |window: &Window| {
-            let side = |len: usize, rows: bool| {
-                let (before, after) = window.padding(len, rows);
-                let room = len.checked_add(before)?.checked_add(after)?.checked_sub(window.kernel)?;
-                Some(room / window.stride + 1)
-            };
-            let sides = side(src.h, true).zip(side(src.w, false));
-            sides.ok_or_else(|| {
-                format!("a map of {}x{} pixels is smaller than the window, {}", src.h, src.w, window.kernel)
-            })
-        };
         let (h, w) = match self {
             Self::Input { size: fixed, .. } => fixed.unwrap_or(size),
             Self::Conv(Conv { window, .. }) | Self::MaxPool(window) | Self::AveragePool { window, .. } => {
-                slid(window)?
+                window.output(src.h, src.w).map_err(|error| error.to_string())?
             }
             Self::Linear(_) if (src.h, src.w) != (1, 1) => {
                 return Err(format!("a fully connected layer reads one pixel, not {}x{}", src.h, src.w));
@@ -302,15 +278,8 @@ impl Op {
             },
         };
         let shape = Shape::new(channels, h, w);
-        blocked_len(shape).map(|_| shape).ok_or_else(|| format!("a map of {shape} cannot be had"))
+        shape.try_len().map(|_| shape).map_err(|error| error.to_string())
     }
-}
-
-/// Elements that a map takes in blocks of sixteen channels, where it has any and they fit into memory.
-pub(crate) fn blocked_len(shape: Shape) -> Option<usize> {
-    let lines = shape.h.checked_mul(shape.w).filter(|&pixels| pixels > 0)? | 1;
-    let bytes = shape.blocks().checked_mul(lines)?.checked_mul(BLOCK * size_of::<f32>())?;
-    (shape.c > 0 && bytes <= isize::MAX as usize).then_some(bytes / size_of::<f32>())
 }
 
 impl Graph {
@@ -425,7 +394,7 @@ impl Graph {
         let ic = inputs.first().map_or(0, |&input| self.node(input).channels);
         match op {
             Op::Conv(Conv { oc, window, groups, .. }) => {
-                vec![*oc, ic / groups, window.kernel, window.kernel]
+                vec![*oc, ic / groups, window.kernel[0], window.kernel[1]]
             }
             Op::Linear(linear) => vec![linear.oc, ic],
             Op::Affine(_) => vec![*channels],

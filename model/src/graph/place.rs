@@ -29,7 +29,7 @@ const MAX_READERS: usize = 16;
 pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
     pub(crate) pieces: Vec<Piece>,
-    pub(crate) inputs: Vec<Entry>,
+    pub(crate) inputs: Vec<Input>,
     pub(crate) outputs: Vec<Place>,
 }
 
@@ -48,6 +48,8 @@ pub(crate) struct Place {
     pub(crate) piece: usize,
     /// The first block.
     pub(crate) block: usize,
+    /// How many slots from there on.
+    pub(crate) slots: usize,
     pub(crate) order: ChannelOrder,
     /// The node whose map size it has.
     pub(crate) node: usize,
@@ -65,8 +67,7 @@ pub(crate) struct Piece {
 
 /// What the network is given.
 #[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) node: usize,
+pub(crate) struct Input {
     /// Whether it is read as a planar image; else in blocks.
     pub(crate) planar: bool,
     /// Whether nothing else lies in its piece, so that it can be read where the caller has it.
@@ -83,8 +84,6 @@ enum Need {
     Distinct,
     /// Channel `c` in lane `c`.
     InOrder,
-    /// In blocks that nobody else reads, to be overwritten.
-    Own,
 }
 
 impl Form {
@@ -92,7 +91,6 @@ impl Form {
         match self {
             Self::Depthwise | Self::Add => Need::Distinct,
             Self::Convolution | Self::Stem | Self::Linear => Need::InOrder,
-            Self::Activate | Self::Affine => Need::Own,
             _ => Need::Any,
         }
     }
@@ -109,7 +107,7 @@ pub(crate) fn place(graph: &Graph, layers: &[Layer], granule: usize) -> Result<P
         let node = value.index();
         let channels = graph.nodes()[node].channels;
         let place = placer.write(node, ChannelOrder::identity(channels));
-        inputs.push(Entry { node, planar: planar[node], alone: true, place });
+        inputs.push(Input { planar: planar[node], alone: true, place });
     }
     for (index, layer) in layers.iter().enumerate() {
         placer.layer(index, layer);
@@ -125,9 +123,13 @@ pub(crate) fn place(graph: &Graph, layers: &[Layer], granule: usize) -> Result<P
 }
 
 impl Place {
+    fn new(piece: usize, block: usize, order: ChannelOrder, node: usize) -> Self {
+        Self { piece, block, slots: order.width(), order, node }
+    }
+
     /// How many blocks it spans.
-    pub(crate) fn blocks(&self) -> usize {
-        self.order.width().div_ceil(BLOCK)
+    fn blocks(&self) -> usize {
+        self.slots.div_ceil(BLOCK)
     }
 }
 
@@ -174,7 +176,7 @@ impl<'a> Placer<'a> {
             // nobody else reads.
             let overwrites = made_by[index].and_then(|layer: usize| {
                 let source = layers[layer].reads(graph).next()?.index();
-                let own = layers[layer].form.need() == Need::Own;
+                let own = matches!(layers[layer].form, Form::Activate | Form::Affine);
                 (own && read[source] == 1 && made_by[source].is_some()).then_some((layer, source))
             });
             let own = match &node.op {
@@ -278,27 +280,13 @@ impl<'a> Placer<'a> {
         let node = layer.makes();
         let mut reads: Vec<Place> = layer.reads(self.graph).map(|value| self.read(value.index())).collect();
         let source = reads[0].clone();
-        let need = layer.form.need();
-        let compact = ChannelOrder::identity(source.order.channels());
-        if need == Need::Own {
-            let write = if self.in_place[index] {
-                source
-            } else {
-                let write = self.write(node, compact);
-                self.step(index, true, vec![source], write.clone());
-                write
-            };
-            self.settle(node, &write);
-            self.step(index, false, vec![write.clone()], write);
-            return;
-        }
-        let fits = match need {
+        let fits = match layer.form.need() {
             Need::Distinct => distinct(&source.order),
             Need::InOrder => source.order.is_identity(),
-            Need::Any | Need::Own => true,
+            Need::Any => true,
         };
         if !fits {
-            reads[0] = self.gathered(index, &source, compact.clone());
+            reads[0] = self.gathered(index, &source, ChannelOrder::identity(source.order.channels()));
         }
         if let [source, term] = reads.as_slice() {
             // A term lies like the sum that it becomes part of.
@@ -320,7 +308,7 @@ impl<'a> Placer<'a> {
             }
             (_, reads) => reads[0].order.clone(),
         };
-        let write = self.write(node, order);
+        let write = if self.in_place[index] { source } else { self.write(node, order) };
         self.step(index, false, reads, write);
     }
 
@@ -335,7 +323,7 @@ impl<'a> Placer<'a> {
 
     /// A copy of a value in memory of its own, its channels in the lanes of `order`.
     fn gathered(&mut self, layer: usize, source: &Place, order: ChannelOrder) -> Place {
-        let place = Place { piece: self.pieces.len(), block: 0, order, node: source.node };
+        let place = Place::new(self.pieces.len(), 0, order, source.node);
         self.pieces.push(Piece {
             blocks: place.blocks(),
             node: source.node,
@@ -353,7 +341,7 @@ impl<'a> Placer<'a> {
         let slots = self.numbers[node].slots().iter().map(|&number| self.slots[number as usize]);
         let block = slots.clone().min().map_or(0, |slot| slot / BLOCK as u32);
         let order = ChannelOrder::from_slots(slots.map(|slot| slot - block * BLOCK as u32).collect());
-        Place { piece, block: block as usize, order, node }
+        Place::new(piece, block as usize, order, node)
     }
 
     /// Step 4: room for a node's own channels at the end of its piece, for the next step to write.
@@ -363,7 +351,7 @@ impl<'a> Placer<'a> {
             self.pieces.push(Piece { blocks: 0, node, from: self.steps.len(), until: 0 });
             self.pieces.len() - 1
         });
-        let place = Place { piece, block: self.pieces[piece].blocks, order, node };
+        let place = Place::new(piece, self.pieces[piece].blocks, order, node);
         self.pieces[piece].blocks += place.blocks();
         self.settle(node, &place);
         place
@@ -401,7 +389,7 @@ mod tests {
     use super::super::{Conv, Passes, fuse::fuse};
     use super::*;
     use crate::{Config, shufflenet};
-    use kernels::Activation;
+    use kernels::{Activation, Window};
 
     /// 64-bit FNV-1a of the slots.
     fn hash<'a>(orders: impl IntoIterator<Item = &'a ChannelOrder>) -> u64 {
@@ -456,11 +444,11 @@ mod tests {
     fn channels_of_one_reader_begin_at_a_granule() {
         let mut graph = Graph::new();
         let x = graph.push(Op::Input { channels: 8, size: None }, &[]).unwrap();
-        let x = graph.push(Conv::new(15, 1, 1), &[x]).unwrap();
+        let x = graph.push(Conv::new(15, Window::new(1)), &[x]).unwrap();
         let shuffled = graph.push(Op::Shuffle(3), &[x]).unwrap();
         let (a, b) = graph.split(shuffled, 5).unwrap();
-        let a = graph.push(Conv::new(4, 1, 1), &[a]).unwrap();
-        let b = graph.push(Conv::new(4, 1, 1), &[b]).unwrap();
+        let a = graph.push(Conv::new(4, Window::new(1)), &[a]).unwrap();
+        let b = graph.push(Conv::new(4, Window::new(1)), &[b]).unwrap();
         graph.push(Op::Add(Activation::None), &[a, b]).unwrap();
         let layers = fuse(&graph, Passes::All);
         for (granule, second) in [(1, 5), (4, 8), (16, 16)] {

@@ -3,15 +3,16 @@
 use super::arena::{Arena, Key, Layout, Piece, Workspace};
 use super::cost::Cost;
 use super::fuse::{Form, Layer, Passes, fuse};
-use super::place::{self, Entry, Place, place};
-use super::{Conv, Graph, Op, Parameters, Tensors};
+use super::place::{self, Place, place};
+use super::{Graph, Op, Parameters, Tensors};
 use crate::Error;
 use crate::images::{Images, Input};
 use kernels::{
-    Activation, Affine, AveragePool, ChannelOrder, Convolution, Depthwise, Head, Isa, Linear, Materialize,
-    MaxPool, Parallel, Pointwise, Serial, Shape, View, ViewMut, layout, team,
+    Activate, Add, Affine, AveragePool, ChannelOrder, Convolution, Depthwise, GlobalAverage, Head, Image,
+    Isa, Linear, Materialize, MaxPool, Parallel, Pointwise, Serial, Shape, Source, Stem, Upsample, View,
+    ViewMut, layout, team,
 };
-use std::ops::Range;
+use std::fmt;
 use std::sync::Arc;
 
 /// A network with its weights folded, permuted and packed. Shared by threads as it is; what one inference needs of its
@@ -21,54 +22,67 @@ pub struct Program {
     isa: Isa,
     graph: Graph,
     layers: Vec<Layer>,
-    steps: Vec<Step>,
+    steps: Vec<(place::Step, Operator)>,
     pieces: Vec<place::Piece>,
-    inputs: Vec<Entry>,
-    outputs: Vec<(Span, ChannelOrder)>,
+    inputs: Vec<place::Input>,
+    outputs: Vec<Place>,
     /// What tells this program's layouts from others'.
     token: Arc<()>,
 }
 
-/// One call of an operator.
-#[derive(Debug)]
-struct Step {
-    kernel: Kernel,
-    layer: usize,
-    src: Span,
-    /// What is added.
-    term: Option<Span>,
-    dst: Span,
+/// A packed operator.
+struct Operator {
+    run: Box<dyn Fn(Call<'_>) -> Result<(), kernels::Error> + Send + Sync>,
+    /// Elements that it needs for itself on so many threads, to read a value of this shape.
+    scratch: Option<Box<Scratch>>,
 }
 
-/// Slots of a piece, from a block on.
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    piece: usize,
-    block: usize,
-    slots: usize,
-    /// The node whose map size it has.
-    node: usize,
-    /// Which input this is, if it is one.
-    input: Option<usize>,
+type Scratch = dyn Fn(&dyn Parallel, Shape) -> Result<usize, kernels::Error> + Send + Sync;
+
+impl Operator {
+    fn new(
+        run: impl Fn(Call<'_>) -> Result<(), kernels::Error> + Send + Sync + 'static,
+    ) -> Result<Self, kernels::Error> {
+        Ok(Self { run: Box::new(run), scratch: None })
+    }
 }
 
-#[derive(Debug)]
-enum Kernel {
-    Stem(Convolution, MaxPool),
-    Planar(Convolution),
-    Convolution(Convolution),
-    Pointwise(Pointwise),
-    Depthwise(Depthwise),
-    MaxPool(MaxPool),
-    AveragePool(AveragePool),
-    Upsample,
-    Add(Isa, Activation),
-    Activate(Isa, Activation),
-    Affine(Affine),
-    Gather(Materialize),
-    GlobalAverage(Isa),
-    Linear(Linear),
-    Head(Head),
+impl fmt::Debug for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Operator")
+    }
+}
+
+/// What an operator is called with.
+struct Call<'a> {
+    parallel: &'a dyn Parallel,
+    /// What it reads: the source, and what is added to it. Nothing where it overwrites its source.
+    reads: [Option<Source<'a>>; 2],
+    scratch: &'a mut [f32],
+    dst: ViewMut<'a>,
+}
+
+impl<'a> Call<'a> {
+    fn source(&self) -> Source<'a> {
+        self.reads[0].expect("an operator that does not overwrite its source reads it")
+    }
+
+    fn view(&self, read: usize) -> Option<View<'a>> {
+        match self.reads[read]? {
+            Source::Tensor(view) => Some(view),
+            _ => None,
+        }
+    }
+
+    fn src(&self) -> View<'a> {
+        self.view(0).expect("only dense convolutions read planar images")
+    }
+}
+
+/// The numbers of a vector to be written.
+fn numbers_of<'a>(dst: &'a mut ViewMut<'_>) -> &'a mut [f32] {
+    let slots = dst.shape().c;
+    &mut dst.data_mut()[..slots]
 }
 
 /// A value that a network was asked for.
@@ -91,24 +105,12 @@ impl Program {
         }
         let layers = fuse(graph, passes);
         let place::Plan { steps, pieces, inputs, outputs } = place(graph, &layers, 1)?;
-        let span = |place: &Place| {
-            let input = inputs.iter().position(|input| input.alone && input.place.piece == place.piece);
-            let &Place { piece, block, node, .. } = place;
-            Span { piece, block, slots: place.order.width(), node, input }
+        let packer = Packer { graph, tensors, isa };
+        let pack = |step: place::Step| {
+            let operator = packer.pack(&layers[step.layer], &step)?;
+            Ok((step, operator))
         };
-        let steps = steps.iter().map(|step| {
-            let planar = |place: &Place| inputs.iter().any(|i| i.planar && i.place.piece == place.piece);
-            let packer = Packer { graph, tensors, isa, planar: planar(&step.reads[0]) };
-            Ok(Step {
-                kernel: packer.kernel(&layers[step.layer], step)?,
-                layer: step.layer,
-                src: span(&step.reads[0]),
-                term: step.reads.get(1).map(span),
-                dst: span(&step.write),
-            })
-        });
-        let steps = steps.collect::<Result<_, Error>>()?;
-        let outputs = outputs.into_iter().map(|place| (span(&place), place.order)).collect();
+        let steps = steps.into_iter().map(pack).collect::<Result<_, Error>>()?;
         Ok(Self { isa, graph: graph.clone(), layers, steps, pieces, inputs, outputs, token: Arc::new(()) })
     }
 
@@ -145,7 +147,7 @@ impl Program {
     /// # Errors
     /// Where a node cannot work at this size, or the maps do not fit into memory.
     pub fn check(&self, h: usize, w: usize) -> Result<(), Error> {
-        self.lay_out(&mut Layout::default(), &Serial, (h, w), 0)
+        self.lay_out(&mut Layout::default(), &Serial, (h, w))
     }
 
     /// Computes the outputs of every image of a batch, in the order of [`Graph::outputs`]; each is an array of image,
@@ -164,68 +166,73 @@ impl Program {
         workspace: &mut Workspace,
         outputs: &mut [&mut [f32]],
     ) {
-        assert!(outputs.len() == self.outputs.len(), "{} outputs of {}", outputs.len(), self.outputs.len());
         let n = inputs.first().map_or(1, |images| images.n);
         assert!(inputs.iter().all(|images| images.n == n), "inputs of different batches");
+        assert!(outputs.len() == self.outputs.len(), "{} outputs of {}", outputs.len(), self.outputs.len());
         if n == 0 {
             return;
         }
         let image = |index: usize| {
-            move |input: usize| {
-                inputs[input].image(index, self.graph.nodes()[self.inputs[input].node].channels)
-            }
+            move |input: usize| inputs[input].image(index, self.inputs[input].place.order.channels())
         };
         self.prepare(&mut workspace.layout, parallel, inputs.len(), &image(0));
-        let each = |output: usize| {
-            let (span, order) = &self.outputs[output];
-            order.channels() * workspace.layout.shapes[span.node].pixels()
-        };
         let mut total = 0;
-        for (output, out) in outputs.iter().enumerate() {
-            let len = each(output);
-            assert!(out.len() == n * len, "output {output}: {} numbers for {n} images of {len}", out.len());
+        for (i, (out, place)) in outputs.iter().zip(&self.outputs).enumerate() {
+            let len = workspace.layout.numbers(place);
+            assert!(out.len() == n * len, "output {i}: {} numbers for {n} images of {len}", out.len());
             total += len;
         }
+        // So many images side by side, each lane so many together; the rest one after the other.
         let lanes = parallel.threads().min(n).max(1);
         let together = if lanes > 1 { n / lanes } else { 0 };
-        workspace.grow(lanes, together * total);
+        let side_by_side = lanes * together;
+        workspace.grow(lanes, (together + n - side_by_side) * total);
         let Workspace { layout, arenas } = workspace;
         if together > 0 {
             let (layout, arenas) = (&*layout, &*arenas);
             parallel.for_each(lanes, &|lane| {
                 let mut arena = arenas[lane].lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                let Arena { memory, kept } = &mut *arena;
-                for (i, mut kept) in kept.chunks_exact_mut(total).take(together).enumerate() {
-                    self.forward(&Serial, layout, memory.as_mut_slice(), &image(lane * together + i), None);
-                    for (span, order) in &self.outputs {
-                        let len = order.channels() * layout.shapes[span.node].pixels();
-                        let (out, rest) = kept.split_at_mut(len);
-                        drain(layout, memory.as_slice(), span, order, out);
-                        kept = rest;
-                    }
+                for i in 0..together {
+                    self.keep(&Serial, layout, &mut arena, i * total, &image(lane * together + i));
                 }
             });
         }
+        for index in side_by_side..n {
+            let arena = arenas[0].get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let at = (together + index - side_by_side) * total;
+            team(parallel, |parallel| self.keep(parallel, layout, arena, at, &image(index)));
+        }
         for index in 0..n {
-            let lane = if index < lanes * together { index / together } else { 0 };
+            let (lane, i) = match index < side_by_side {
+                true => (index / together, index % together),
+                false => (0, together + index - side_by_side),
+            };
             let arena = arenas[lane].get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
-            let Arena { memory, kept } = arena;
-            let alone = index >= lanes * together;
-            if alone {
-                let memory = memory.as_mut_slice();
-                team(parallel, |parallel| self.forward(parallel, layout, memory, &image(index), None));
+            let mut kept = &arena.kept[i * total..];
+            for out in outputs.iter_mut() {
+                let len = out.len() / n;
+                out[index * len..][..len].copy_from_slice(&kept[..len]);
+                kept = &kept[len..];
             }
-            let mut from = (index % together.max(1)) * total;
-            for (out, (span, order)) in outputs.iter_mut().zip(&self.outputs) {
-                let len = order.channels() * layout.shapes[span.node].pixels();
-                let out = &mut out[index * len..][..len];
-                if alone {
-                    drain(layout, memory.as_slice(), span, order, out);
-                } else {
-                    out.copy_from_slice(&kept[from..][..len]);
-                    from += len;
-                }
-            }
+        }
+    }
+
+    /// Runs one image and keeps its outputs from `at` on.
+    fn keep<'a>(
+        &self,
+        parallel: &dyn Parallel,
+        layout: &Layout,
+        arena: &mut Arena,
+        at: usize,
+        image: &dyn Fn(usize) -> Input<'a>,
+    ) {
+        let Arena { memory, kept } = arena;
+        self.forward(parallel, layout, memory.as_mut_slice(), image, &mut |_| ());
+        let mut kept = &mut kept[at..];
+        for place in &self.outputs {
+            let (out, rest) = kept.split_at_mut(layout.numbers(place));
+            layout::to_nchw(layout.view(memory.as_slice(), place), &place.order, out);
+            kept = rest;
         }
     }
 
@@ -244,10 +251,8 @@ impl Program {
         let image = |input: usize| inputs[input];
         self.prepare(&mut workspace.layout, parallel, inputs.len(), &image);
         workspace.grow(1, 0);
-        let Workspace { layout, arenas } = workspace;
-        let arena = arenas[0].get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let memory = arena.memory.as_mut_slice();
-        team(parallel, |parallel| self.forward(parallel, layout, memory, &image, Some(after)));
+        let (layout, memory) = workspace.first();
+        team(parallel, |parallel| self.forward(parallel, layout, memory, &image, after));
     }
 
     /// An output of the image that [`observe`](Self::observe) ran last in this workspace.
@@ -255,15 +260,14 @@ impl Program {
     /// # Panics
     /// Where there is no such output, or the workspace was last used by another program.
     pub fn output<'a>(&'a self, workspace: &'a mut Workspace, index: usize) -> Output<'a> {
-        let Workspace { layout, arenas } = workspace;
-        let ours = layout.key.as_ref().is_some_and(|key| Arc::ptr_eq(&key.program, &self.token));
+        let ours = workspace.layout.key.as_ref().is_some_and(|key| Arc::ptr_eq(&key.program, &self.token));
         assert!(ours, "the workspace holds no output of this program");
-        let arena = arenas[0].get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let (span, order) = &self.outputs[index];
-        Output { view: layout.view(arena.memory.as_slice(), span), order }
+        let (layout, memory) = workspace.first();
+        let place = &self.outputs[index];
+        Output { view: layout.view(memory, place), order: &place.order }
     }
 
-    /// Sees to it that `layout` is one for these images.
+    /// Checks the images, and sees to it that `layout` is one for them.
     fn prepare<'a>(
         &self,
         layout: &mut Layout,
@@ -273,19 +277,15 @@ impl Program {
     ) {
         assert!(inputs == self.inputs.len(), "{inputs} inputs of {}", self.inputs.len());
         let mut open = None;
-        let mut direct = 0;
         for (i, input) in self.inputs.iter().enumerate() {
-            let Op::Input { channels, size } = self.graph.nodes()[input.node].op else { continue };
-            let (image, found) = (image(i), image(i).size());
-            let expected = size.unwrap_or_else(|| *open.get_or_insert(found));
-            assert!(found == expected, "input {i}: images of {found:?} pixels, expected {expected:?}");
-            if let Input::Blocked(view) = image {
-                assert!(view.shape().c == channels, "input {i}: {} channels of {channels}", view.shape().c);
-            }
-            direct |= u64::from(i < 64 && input.direct(image).is_some()) << (i % 64);
+            let Op::Input { channels, size } = self.graph.nodes()[input.place.node].op else { continue };
+            let found = image(i).shape(channels);
+            let (h, w) = size.unwrap_or_else(|| *open.get_or_insert((found.h, found.w)));
+            let expected = Shape::new(channels, h, w);
+            assert!(found == expected, "input {i}: an image of {found}, expected {expected}");
         }
         let size = open.unwrap_or((1, 1));
-        self.lay_out(layout, parallel, size, direct).unwrap_or_else(|error| panic!("{error}"));
+        self.lay_out(layout, parallel, size).unwrap_or_else(|error| panic!("{error}"));
     }
 
     fn lay_out(
@@ -293,38 +293,31 @@ impl Program {
         layout: &mut Layout,
         parallel: &dyn Parallel,
         (h, w): (usize, usize),
-        direct: u64,
     ) -> Result<(), Error> {
-        let key = Key { program: self.token.clone(), h, w, threads: parallel.threads(), direct };
+        let key = Key { program: self.token.clone(), h, w, threads: parallel.threads() };
         if layout.key.as_ref() == Some(&key) {
             return Ok(());
         }
         layout.key = None;
         self.graph.shapes_into(h, w, &mut layout.shapes)?;
         let shapes = std::mem::take(&mut layout.shapes);
-        let pieces = self.pieces.iter().enumerate().map(|(index, piece)| {
-            let shape = shapes[piece.node];
-            let alone = self.inputs.iter().position(|input| input.alone && input.place.piece == index);
-            let len = match alone {
-                Some(input) if input < 64 && direct >> input & 1 == 1 => 0,
-                Some(input) if self.inputs[input].planar => shape.c * shape.pixels(),
-                _ => piece.blocks.saturating_mul(shape.block_stride()),
-            };
-            Piece { len, from: piece.from, until: piece.until }
-        });
-        let placed = layout.place(pieces);
-        let scratch = self.steps.iter().map(|step| {
-            let Shape { h, w, .. } = shapes[step.src.node];
-            match &step.kernel {
-                Kernel::Stem(conv, _) => conv.pooled_scratch(parallel, h, w),
-                Kernel::Head(head) => head.scratch(h, w),
-                _ => 0,
-            }
-        });
+        let planar =
+            |piece: usize| self.inputs.iter().any(|input| input.planar && input.place.piece == piece);
+        let placed = layout.place(self.pieces.iter().enumerate().map(|(i, piece)| {
+            let &place::Piece { blocks, node, from, until } = piece;
+            let shape: Shape = shapes[node];
+            let len = if planar(i) { shape.elements() } else { blocks.saturating_mul(shape.block_stride()) };
+            Piece { len, from, until }
+        }));
         layout.scratch = layout.len;
-        layout.len += scratch.max().unwrap_or(0);
+        let scratch =
+            self.steps.iter().try_fold(0, |most: usize, (step, operator)| match &operator.scratch {
+                Some(scratch) => Ok(most.max(scratch(parallel, shapes[step.reads[0].node])?)),
+                None => Ok(most),
+            });
         layout.shapes = shapes;
         placed?;
+        layout.len += scratch.map_err(|source| Error::Kernel { layer: "scratch".into(), source })?;
         layout.key = Some(key);
         Ok(())
     }
@@ -336,111 +329,93 @@ impl Program {
         layout: &Layout,
         memory: &mut [f32],
         image: &dyn Fn(usize) -> Input<'a>,
-        mut after: Option<&mut (dyn FnMut(usize) + Send)>,
+        after: &mut (dyn FnMut(usize) + Send),
     ) {
         let (memory, scratch) = memory[..layout.len].split_at_mut(layout.scratch);
         for (i, input) in self.inputs.iter().enumerate() {
-            let image = image(i);
-            if i >= 64 || input.direct(image).is_none() {
-                input.load(image, layout, memory);
+            if input.direct(image(i)).is_none() {
+                load(input, image(i), layout, memory);
             }
         }
-        let direct =
-            |span: &Span| span.input.filter(|i| *i < 64).and_then(|i| self.inputs[i].direct(image(i)));
-        for (index, step) in self.steps.iter().enumerate() {
-            let (to, shape) = layout.locate(&step.dst);
-            let (left, rest) = memory.split_at_mut(to.start);
-            let (dst, right) = rest.split_at_mut(to.len());
-            let slice =
-                |span: &Span, range: Range<usize>| match (direct(span), range.start.checked_sub(to.end)) {
-                    (Some(data), _) => &data[..range.len()],
-                    (None, Some(at)) => &right[at..at + range.len()],
-                    (None, None) => &left[range],
-                };
-            let read = |span: &Span| {
-                let (range, shape) = layout.locate(span);
-                View::new(slice(span, range), shape).expect("laid out for this shape")
-            };
-            let planar = || {
-                let Shape { c, h, w } = layout.shapes[step.src.node];
-                let at = layout.at[step.src.piece];
-                (slice(&step.src, at..at + c * h * w), h, w)
-            };
-            let numbers = |span: &Span| {
-                let at = layout.locate(span).0.start;
-                slice(span, at..at + span.slots)
-            };
-            let src = &step.src;
-            match &step.kernel {
-                Kernel::Stem(conv, pool) => {
-                    let (image, h, w) = planar();
-                    conv.run_planar_pooled(parallel, image, h, w, pool, scratch, fresh(dst, shape));
-                }
-                Kernel::Planar(op) => {
-                    let (image, h, w) = planar();
-                    op.run_planar_with(parallel, image, h, w, fresh(dst, shape));
-                }
-                Kernel::Convolution(op) => op.run_with(parallel, read(src), fresh(dst, shape)),
-                Kernel::Pointwise(op) => {
-                    op.run_with(parallel, read(src), step.term.as_ref().map(read), fresh(dst, shape));
-                }
-                Kernel::Depthwise(op) => op.run_with(parallel, read(src), fresh(dst, shape)),
-                Kernel::MaxPool(op) => op.run_with(parallel, read(src), fresh(dst, shape)),
-                Kernel::AveragePool(op) => op.run_with(parallel, read(src), fresh(dst, shape)),
-                Kernel::Upsample => kernels::upsample_nearest_2x(read(src), fresh(dst, shape)),
-                Kernel::Add(isa, activation) => {
-                    let term = read(step.term.as_ref().expect("an addition has two terms"));
-                    kernels::add_with(parallel, *isa, read(src), term, *activation, fresh(dst, shape));
-                }
-                Kernel::Activate(isa, activation) => {
-                    kernels::activate_with(parallel, *isa, *activation, fresh(dst, shape));
-                }
-                Kernel::Affine(op) => op.run_in_place_with(parallel, fresh(dst, shape)),
-                Kernel::Gather(op) => op.run_with(parallel, read(src), fresh(dst, shape)),
-                Kernel::GlobalAverage(isa) => {
-                    kernels::global_average(*isa, read(src), &mut dst[..shape.c]);
-                }
-                Kernel::Linear(op) => op.run_with(parallel, numbers(src), &mut dst[..shape.c]),
-                Kernel::Head(op) => op.run_with(parallel, read(src), scratch, &mut dst[..shape.c]),
-            }
-            let last = self.steps.get(index + 1).is_none_or(|next| next.layer != step.layer);
-            if let Some(after) = after.as_mut().filter(|_| last) {
+        for (index, (step, operator)) in self.steps.iter().enumerate() {
+            let done = self.call(step, operator, parallel, layout, memory, scratch, image);
+            done.unwrap_or_else(|error| panic!("{}: {error}", self.layers[step.layer].name));
+            if self.steps.get(index + 1).is_none_or(|(next, _)| next.layer != step.layer) {
                 after(step.layer);
             }
         }
     }
-}
 
-/// A map to be written.
-fn fresh(memory: &mut [f32], shape: Shape) -> ViewMut<'_> {
-    ViewMut::new(memory, shape).expect("laid out for this shape")
-}
-
-/// Copies an output's channels, in order.
-fn drain(layout: &Layout, memory: &[f32], span: &Span, order: &ChannelOrder, out: &mut [f32]) {
-    let view = layout.view(memory, span);
-    if view.shape().pixels() == 1 && order.is_identity() {
-        out.copy_from_slice(&view.data()[..out.len()]);
-    } else {
-        layout::to_nchw(view, order, out);
+    #[expect(clippy::too_many_arguments, reason = "a step, and all that it needs")]
+    fn call<'a>(
+        &self,
+        step: &place::Step,
+        operator: &Operator,
+        parallel: &dyn Parallel,
+        layout: &Layout,
+        memory: &mut [f32],
+        scratch: &mut [f32],
+        image: &dyn Fn(usize) -> Input<'a>,
+    ) -> Result<(), kernels::Error> {
+        let (start, shape) = layout.locate(&step.write);
+        let (left, rest) = memory.split_at_mut(start);
+        let (dst, right) = rest.split_at_mut(shape.len());
+        let end = start + dst.len();
+        let read = |place: &Place| {
+            let input = self.inputs.iter().position(|input| input.alone && input.place.piece == place.piece);
+            // An image is read where the caller has it, if it can be.
+            let direct = input.and_then(|i| self.inputs[i].direct(image(i)));
+            let (from, shape) = layout.locate(place);
+            let data = match (direct, from.checked_sub(end)) {
+                (Some(data), _) => data,
+                (None, Some(at)) => &right[at..],
+                (None, None) => &left[from..],
+            };
+            match input.is_some_and(|i| self.inputs[i].planar) {
+                true => Image::planar(&data[..shape.elements()], shape).map(Source::from),
+                false => View::new(&data[..shape.len()], shape).map(Source::from),
+            }
+        };
+        let source = Some(&step.reads[0])
+            .filter(|place| (place.piece, place.block) != (step.write.piece, step.write.block));
+        let reads = [source.map(read).transpose()?, step.reads.get(1).map(read).transpose()?];
+        (operator.run)(Call { parallel, reads, scratch, dst: ViewMut::new(dst, shape)? })
     }
 }
 
-impl Layout {
-    /// Where a span lies, and the shape of its slots.
-    fn locate(&self, span: &Span) -> (Range<usize>, Shape) {
-        let shape = Shape { c: span.slots, ..self.shapes[span.node] };
-        let at = self.at[span.piece] + span.block * shape.block_stride();
-        (at..at + shape.len(), shape)
+/// Puts an image where the steps read it.
+fn load(input: &place::Input, image: Input<'_>, layout: &Layout, memory: &mut [f32]) {
+    let (at, shape) = layout.locate(&input.place);
+    if input.planar {
+        let dst = &mut memory[at..at + shape.elements()];
+        match image {
+            Input::Planar { data, .. } => dst.copy_from_slice(data),
+            Input::Interleaved { data, .. } => {
+                for (pixel, values) in data.chunks_exact(shape.c).enumerate() {
+                    for (channel, &value) in values.iter().enumerate() {
+                        dst[channel * shape.pixels() + pixel] = value;
+                    }
+                }
+            }
+            Input::Blocked(view) => layout::to_nchw(view, &input.place.order, dst),
+        }
+        return;
     }
-
-    fn view<'a>(&self, memory: &'a [f32], span: &Span) -> View<'a> {
-        let (range, shape) = self.locate(span);
-        View::new(&memory[range], shape).expect("laid out for this shape")
+    let mut dst = ViewMut::new(&mut memory[at..at + shape.len()], shape).expect("laid out for this shape");
+    match image {
+        Input::Planar { data, .. } => layout::from_nchw(data, dst),
+        Input::Interleaved { data, .. } => layout::from_nhwc(data, dst),
+        Input::Blocked(view) => {
+            let blocks = view.data().chunks(view.block_stride());
+            for (dst, src) in dst.data_mut().chunks_mut(shape.block_stride()).zip(blocks) {
+                let len = src.len().min(dst.len());
+                dst[..len].copy_from_slice(&src[..len]);
+            }
+        }
     }
 }
 
-impl Entry {
+impl place::Input {
     /// An image that can be read as it is.
     fn direct<'a>(&self, image: Input<'a>) -> Option<&'a [f32]> {
         match image {
@@ -451,51 +426,34 @@ impl Entry {
             _ => None,
         }
     }
+}
 
-    /// Puts an image where the steps read it.
-    fn load(&self, image: Input<'_>, layout: &Layout, memory: &mut [f32]) {
-        let shape = layout.shapes[self.node];
-        let at = layout.at[self.place.piece] + self.place.block * shape.block_stride();
-        if self.planar {
-            let dst = &mut memory[at..at + shape.c * shape.pixels()];
-            match image {
-                Input::Planar { data, .. } => dst.copy_from_slice(data),
-                Input::Interleaved { data, .. } => {
-                    for (pixel, values) in data.chunks_exact(shape.c).enumerate() {
-                        for (channel, &value) in values.iter().enumerate() {
-                            dst[channel * shape.pixels() + pixel] = value;
-                        }
-                    }
-                }
-                Input::Blocked(view) => layout::to_nchw(view, &self.place.order, dst),
-            }
-        } else {
-            let dst = &mut memory[at..at + shape.len()];
-            match image {
-                Input::Planar { data, .. } => layout::from_nchw(data, fresh(dst, shape)),
-                Input::Interleaved { data, .. } => layout::from_nhwc(data, fresh(dst, shape)),
-                Input::Blocked(view) => {
-                    let blocks = view.data().chunks(view.block_stride());
-                    for (dst, src) in dst.chunks_exact_mut(shape.block_stride()).zip(blocks) {
-                        let len = src.len().min(dst.len());
-                        dst[..len].copy_from_slice(&src[..len]);
-                    }
-                }
-            }
-        }
+impl Layout {
+    /// Where a place begins, and the shape of its slots.
+    fn locate(&self, place: &Place) -> (usize, Shape) {
+        let shape = Shape { c: place.slots, ..self.shapes[place.node] };
+        (self.at[place.piece] + place.block * shape.block_stride(), shape)
+    }
+
+    fn view<'a>(&self, memory: &'a [f32], place: &Place) -> View<'a> {
+        let (at, shape) = self.locate(place);
+        View::new(&memory[at..at + shape.len()], shape).expect("laid out for this shape")
+    }
+
+    /// How many numbers a value has.
+    fn numbers(&self, place: &Place) -> usize {
+        place.order.channels() * self.shapes[place.node].pixels()
     }
 }
 
-/// Packs what one step needs.
+/// Packs operators.
 struct Packer<'a> {
     graph: &'a Graph,
     tensors: &'a dyn Tensors,
     isa: Isa,
-    /// Whether the source is a planar image.
-    planar: bool,
 }
 
-/// Gives a convolution's builder what they all take.
+/// Gives a convolution's builder what they all take, and builds.
 macro_rules! dressed {
     ($builder:expr, $parameters:expr, $activation:expr, $isa:expr) => {{
         let mut builder = $builder.activation($activation).isa($isa);
@@ -525,50 +483,117 @@ impl Packer<'_> {
         Err(Error::Graph { node: self.graph.nodes()[node].name.clone(), why: why.into() })
     }
 
-    fn kernel(&self, layer: &Layer, step: &place::Step) -> Result<Kernel, Error> {
-        let refused = |source| Error::Kernel { layer: layer.name.clone(), source };
-        if step.gather {
-            return self.gather(&step.reads[0].order, &step.write.order).map_err(refused);
-        }
-        let (graph, isa) = (self.graph, self.isa);
-        let (first, last) = (layer.nodes[0], layer.makes());
-        let source = &step.reads[0].order;
-        let activation = layer.activation(graph);
-        let conv = |form: Form| -> Result<Kernel, Error> {
-            let Op::Conv(conv) = &graph.nodes()[first].op else { unreachable!("{form:?} begins with one") };
-            self.conv(form, conv, &self.parameters(first)?, step, activation).map_err(refused)
+    fn pack(&self, layer: &Layer, step: &place::Step) -> Result<Operator, Error> {
+        let weighted =
+            layer.nodes.iter().filter(|&&node| !self.graph.weights(self.graph.value(node)).is_empty());
+        let operator = if step.gather {
+            self.gather(step)
+        } else {
+            self.operator(
+                layer,
+                step,
+                &weighted.map(|&node| self.parameters(node)).collect::<Result<Vec<_>, _>>()?,
+            )
         };
-        let pool = |node: usize| match &graph.nodes()[node].op {
-            Op::MaxPool(window) => MaxPool::new(window.kernel, window.stride, window.padding, isa),
-            _ => unreachable!("a node that pools"),
-        };
-        Ok(match layer.form {
-            Form::Pointwise | Form::Depthwise | Form::Convolution => conv(layer.form)?,
-            Form::Stem => match conv(Form::Convolution)? {
-                Kernel::Planar(conv) => Kernel::Stem(conv, pool(last).map_err(refused)?),
-                _ => unreachable!("a stem reads the planar image"),
-            },
-            Form::Head => {
-                let Kernel::Pointwise(conv) = conv(Form::Pointwise)? else { unreachable!("it is one") };
-                let Parameters { weights, bias, .. } = self.parameters(last)?;
-                let classes = graph.nodes()[last].channels;
-                Kernel::Head(Head::new(conv, classes, &weights, bias.as_deref()).map_err(refused)?)
+        operator.map_err(|source| Error::Kernel { layer: layer.name.clone(), source })
+    }
+
+    /// A copy that brings every channel from its lane to another.
+    fn gather(&self, step: &place::Step) -> Result<Operator, kernels::Error> {
+        let (from, to) = (step.reads[0].order.slots(), step.write.order.slots());
+        // Lanes between the channels get some channel or other.
+        let mut slots = vec![from[0]; step.write.slots];
+        to.iter().zip(from).for_each(|(&to, &from)| slots[to as usize] = from);
+        let op = Materialize::builder(&ChannelOrder::from_slots(slots)).isa(self.isa).build()?;
+        Operator::new(move |call| op.on(call.parallel).try_run(call.src(), call.dst))
+    }
+
+    /// The operator of a layer; `numbers` are those of its nodes that have any.
+    fn operator(
+        &self,
+        layer: &Layer,
+        step: &place::Step,
+        numbers: &[Parameters<'_>],
+    ) -> Result<Operator, kernels::Error> {
+        let (isa, activation) = (self.isa, layer.activation(self.graph));
+        let nodes = self.graph.nodes();
+        let (source, made) = (&step.reads[0].order, &nodes[layer.makes()]);
+        let ic = source.channels();
+        match (layer.form, &nodes[layer.nodes[0]].op) {
+            (Form::Pointwise, Op::Conv(conv)) => {
+                let builder = Pointwise::builder(ic, conv.oc).groups(conv.groups).input_order(source);
+                let op = dressed!(builder.output_order(&step.write.order), numbers[0], activation, isa)?;
+                Operator::new(move |call| match call.view(1) {
+                    None => op.on(call.parallel).try_run(call.src(), call.dst),
+                    Some(term) => op.on(call.parallel).residual(term).try_run(call.src(), call.dst),
+                })
             }
-            Form::MaxPool => Kernel::MaxPool(pool(first).map_err(refused)?),
-            Form::AveragePool => match &graph.nodes()[first].op {
-                &Op::AveragePool { window, count_pad } => {
-                    let op = AveragePool::new(window.kernel, window.stride, window.padding, count_pad, isa);
-                    Kernel::AveragePool(op.map_err(refused)?)
+            (Form::Head, Op::Conv(conv)) => {
+                let builder = Pointwise::builder(ic, conv.oc).groups(conv.groups).input_order(source);
+                let conv = dressed!(builder, numbers[0], activation, isa)?;
+                let mut builder = Head::builder(conv, made.channels);
+                if let Some(bias) = &numbers[1].bias {
+                    builder = builder.bias(bias);
                 }
-                _ => unreachable!("a node that pools"),
-            },
-            Form::Upsample => Kernel::Upsample,
-            Form::Add => Kernel::Add(isa, activation),
-            Form::Activate => Kernel::Activate(isa, activation),
-            Form::Affine => {
-                let Parameters { weights, bias, .. } = self.parameters(first)?;
+                let op = Arc::new(builder.build(&numbers[1].weights)?);
+                let sized = op.clone();
+                let operator = Operator::new(move |mut call| {
+                    let src = call.src();
+                    op.on(call.parallel).try_run(src, call.scratch, numbers_of(&mut call.dst))
+                })?;
+                Ok(Operator { scratch: Some(Box::new(move |_, src| sized.try_scratch(src))), ..operator })
+            }
+            (Form::Depthwise, Op::Conv(conv)) => {
+                let builder = Depthwise::builder(conv.oc, conv.window).input_order(source);
+                let op = dressed!(builder, numbers[0], activation, isa)?;
+                Operator::new(move |call| op.on(call.parallel).try_run(call.src(), call.dst))
+            }
+            (Form::Convolution | Form::Stem, Op::Conv(conv)) if conv.groups == 1 => {
+                let op =
+                    dressed!(Convolution::builder(ic, conv.oc, conv.window), numbers[0], activation, isa)?;
+                let Op::MaxPool(window) = made.op else {
+                    return Operator::new(move |call| op.on(call.parallel).try_run(call.source(), call.dst));
+                };
+                let pool = MaxPool::builder(window).isa(isa).build()?;
+                let op = Arc::new(Stem::builder(op, pool).build()?);
+                let sized = op.clone();
+                let operator = Operator::new(move |call| {
+                    op.on(call.parallel).try_run(call.source(), call.scratch, call.dst)
+                })?;
+                Ok(Operator {
+                    scratch: Some(Box::new(move |p, src| sized.on(p).try_scratch(src))),
+                    ..operator
+                })
+            }
+            (Form::MaxPool, &Op::MaxPool(window)) => {
+                let op = MaxPool::builder(window).isa(isa).build()?;
+                Operator::new(move |call| op.on(call.parallel).try_run(call.src(), call.dst))
+            }
+            (Form::AveragePool, &Op::AveragePool { window, count_pad }) => {
+                let op = AveragePool::builder(window).count_include_pad(count_pad).isa(isa).build()?;
+                Operator::new(move |call| op.on(call.parallel).try_run(call.src(), call.dst))
+            }
+            (Form::Upsample, _) => {
+                let op = Upsample::builder().build()?;
+                Operator::new(move |call| op.on(call.parallel).try_run(call.src(), call.dst))
+            }
+            (Form::Add, _) => {
+                let op = Add::builder().activation(activation).isa(isa).build()?;
+                Operator::new(move |call| {
+                    let term = call.view(1).expect("an addition has two terms");
+                    op.on(call.parallel).try_run(call.src(), term, call.dst)
+                })
+            }
+            (Form::Activate, _) => {
+                let op = Activate::builder(activation).isa(isa).build()?;
+                Operator::new(move |call| match call.view(0) {
+                    Some(src) => op.on(call.parallel).try_run(src, call.dst),
+                    None => op.on(call.parallel).try_run_in_place(call.dst),
+                })
+            }
+            (Form::Affine, _) => {
                 let by_slot = |values: &[f32]| {
-                    let mut slots = vec![0.0; source.width()];
+                    let mut slots = vec![0.0; step.reads[0].slots];
                     source
                         .slots()
                         .iter()
@@ -576,57 +601,28 @@ impl Packer<'_> {
                         .for_each(|(&slot, &value)| slots[slot as usize] = value);
                     slots
                 };
-                let (scale, shift) = (by_slot(&weights), by_slot(&bias.unwrap_or_default()));
-                Kernel::Affine(Affine::new(&scale, &shift, activation, isa).map_err(refused)?)
+                let shift = numbers[0].bias.as_deref().unwrap_or_default();
+                let builder = Affine::builder(step.reads[0].slots).activation(activation).isa(isa);
+                let op = builder.build(&by_slot(&numbers[0].weights), &by_slot(shift))?;
+                Operator::new(move |call| match call.view(0) {
+                    Some(src) => op.on(call.parallel).try_run(src, call.dst),
+                    None => op.on(call.parallel).try_run_in_place(call.dst),
+                })
             }
-            Form::Copy => self.gather(source, &step.write.order).map_err(refused)?,
-            Form::GlobalAverage => Kernel::GlobalAverage(isa),
-            Form::Linear => {
-                let Parameters { weights, bias, .. } = self.parameters(first)?;
-                let (ic, oc) = (source.channels(), graph.nodes()[first].channels);
-                let op = Linear::new(ic, oc, &weights, bias.as_deref(), activation, isa);
-                Kernel::Linear(op.map_err(refused)?)
+            (Form::Copy, _) => self.gather(step),
+            (Form::GlobalAverage, _) => {
+                let op = GlobalAverage::builder().isa(isa).build()?;
+                Operator::new(move |mut call| {
+                    op.on(call.parallel).try_run(call.src(), numbers_of(&mut call.dst))
+                })
             }
-        })
-    }
-
-    fn conv(
-        &self,
-        form: Form,
-        conv: &Conv,
-        parameters: &Parameters<'_>,
-        step: &place::Step,
-        activation: Activation,
-    ) -> Result<Kernel, kernels::Error> {
-        let (source, &Conv { oc, window, groups, .. }) = (&step.reads[0].order, conv);
-        let ic = source.channels();
-        Ok(match form {
-            Form::Pointwise => {
-                let mut builder = Pointwise::builder(ic, oc).groups(groups).input_order(source);
-                if step.write.order.channels() == oc {
-                    builder = builder.output_order(&step.write.order);
-                }
-                Kernel::Pointwise(dressed!(builder, parameters, activation, self.isa)?)
+            (Form::Linear, _) => {
+                let op = dressed!(Linear::builder(ic, made.channels), numbers[0], activation, isa)?;
+                Operator::new(move |mut call| {
+                    op.on(call.parallel).try_run(&call.src().data()[..op.ic()], numbers_of(&mut call.dst))
+                })
             }
-            Form::Depthwise => {
-                let builder = Depthwise::builder(oc, window.kernel, window.stride);
-                let builder = builder.padding(window.padding).input_order(source);
-                Kernel::Depthwise(dressed!(builder, parameters, activation, self.isa)?)
-            }
-            _ => {
-                let builder = Convolution::builder(ic, oc, window.kernel, window.stride);
-                let builder = builder.padding(window.padding);
-                let op = dressed!(builder, parameters, activation, self.isa)?;
-                if self.planar { Kernel::Planar(op) } else { Kernel::Convolution(op) }
-            }
-        })
-    }
-
-    /// A copy that brings every channel from its lane in `from` to its lane in `to`.
-    fn gather(&self, from: &ChannelOrder, to: &ChannelOrder) -> Result<Kernel, kernels::Error> {
-        // Lanes between the channels get some channel or other.
-        let mut slots = vec![from.slots()[0]; to.width()];
-        to.slots().iter().zip(from.slots()).for_each(|(&to, &from)| slots[to as usize] = from);
-        Ok(Kernel::Gather(Materialize::new(&ChannelOrder::from_slots(slots), self.isa)?))
+            (form, op) => Err(kernels::Error::Mismatch(format!("no operator runs {op:?} as {form:?}"))),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The same graph by `kernels::reference`: naive loops in `f64`, node by node, nothing fused, placed or packed. Its answer
 //! is what a program's is held against.
 
+use super::fuse::is_pointwise;
 use super::{Graph, Op, Tensors};
 use crate::Error;
 use kernels::ChannelOrder;
@@ -28,16 +29,10 @@ pub fn run(graph: &Graph, tensors: &dyn Tensors, inputs: &[Planar]) -> Result<Ve
             Op::Conv(conv) => {
                 let (src, parameters) = (input(0), tensors.of(graph, value)?);
                 let (weights, bias) = (&parameters.weights, parameters.bias.as_deref());
-                let shape = graph.weights(value);
-                let sum = if (conv.window.kernel, conv.window.stride) == (1, 1) {
+                let sum = if is_pointwise(conv.window) {
                     reference::pointwise(src, conv.groups, weights, bias)
-                } else if conv.groups == 1 {
-                    reference::convolution(src, conv.window, weights, bias)
-                } else if shape[1] == 1 && conv.groups == conv.oc {
-                    reference::depthwise(src, conv.window, weights, bias)
                 } else {
-                    let why = format!("a convolution in {} groups of {} channels", conv.groups, shape[1]);
-                    return Err(Error::Graph { node: node.name.clone(), why });
+                    reference::convolution(src, conv.window, conv.groups, weights, bias)
                 };
                 let sum = match &parameters.batch_norm {
                     Some(statistics) => reference::batch_norm(&sum, &statistics.batch_norm()),

@@ -4,8 +4,7 @@ use super::config::Config;
 use super::wiring::{Part, Site};
 use crate::Error;
 use crate::graph::{Conv, Graph, Linear, Op, Value};
-use kernels::Activation;
-use kernels::reference::Window;
+use kernels::{Activation, Window};
 
 /// Table 5, from the image to the classes; without classes, to the averages of conv5.
 ///
@@ -55,9 +54,9 @@ struct Net<'a> {
 impl Net<'_> {
     /// Table 5 up to stage 4.
     fn backbone(&mut self, image: Value) -> Result<[Value; 3], Error> {
-        let x =
-            self.conv(Site::Conv1, image, Conv::new(self.config.stage_channels[0], 3, 2).activation(RELU))?;
-        let window = Window { kernel: 3, stride: 2, padding: self.config.wiring.padding() };
+        let window = self.window().stride(2);
+        let conv1 = Conv::new(self.config.stage_channels[0], window).activation(RELU);
+        let x = self.conv(Site::Conv1, image, conv1)?;
         let mut x = self.graph.named("max_pool", Op::MaxPool(window), &[x])?;
         let mut stages = [x; 3];
         for (stage, made) in stages.iter_mut().enumerate() {
@@ -94,13 +93,13 @@ impl Net<'_> {
 
     /// 1x1, BN, ReLU.
     fn pointwise(&mut self, site: Site, x: Value, oc: usize) -> Result<Value, Error> {
-        self.conv(site, x, Conv::new(oc, 1, 1).activation(RELU))
+        self.conv(site, x, Conv::new(oc, Window::new(1)).activation(RELU))
     }
 
     /// 3x3 depthwise, BN.
     fn depthwise(&mut self, site: Site, x: Value, stride: usize) -> Result<Value, Error> {
         let channels = self.graph.node(x).channels;
-        self.conv(site, x, Conv::new(channels, 3, stride).groups(channels))
+        self.conv(site, x, Conv::new(channels, self.window().stride(stride)).groups(channels))
     }
 
     fn fc(&mut self, x: Value, oc: usize, bias: bool) -> Result<Value, Error> {
@@ -111,14 +110,16 @@ impl Net<'_> {
         Ok(x)
     }
 
-    /// A convolution with the padding, bias and normalisation that the wiring has there.
+    /// Of 3x3 taps.
+    fn window(&self) -> Window {
+        Window::new(3).padding(self.config.wiring.padding())
+    }
+
+    /// A convolution with the bias and normalisation that the wiring has there.
     fn conv(&mut self, site: Site, x: Value, mut conv: Conv) -> Result<Value, Error> {
         let names = self.config.wiring.names(site);
         conv.bias = names.bias.is_some();
         conv.batch_norm = names.batch_norm.is_some();
-        if conv.window.kernel > 1 {
-            conv.window.padding = self.config.wiring.padding();
-        }
         let x = self.graph.named(&site.label(), conv, &[x])?;
         self.sites.push((x, site));
         Ok(x)

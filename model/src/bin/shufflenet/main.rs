@@ -18,6 +18,7 @@ mod table;
 mod threads;
 mod timing;
 
+use clap::builder::PossibleValuesParser;
 use clap::{CommandFactory, Parser, Subcommand};
 use failure::{Failure, Output, Result};
 use kernels::Isa;
@@ -40,7 +41,7 @@ struct Cli {
 
     /// Instruction set; `auto` is the best that this processor has [default: what the environment variable
     /// KERNELS_ISA says, else auto]
-    #[arg(long, global = true, help_heading = GLOBAL, value_parser = ["auto", "avx512", "avx2", "portable"])]
+    #[arg(long, global = true, help_heading = GLOBAL, value_parser = isas())]
     isa: Option<String>,
 
     #[command(subcommand)]
@@ -73,6 +74,12 @@ enum Command {
     Convert(convert::Args),
     Run(run::Args),
     Check(check::Args),
+}
+
+/// What the kernels were compiled for, and the names that are always understood.
+fn isas() -> PossibleValuesParser {
+    let portable = Some("portable").filter(|name| !Isa::names().any(|isa| isa == *name));
+    PossibleValuesParser::new(["auto"].into_iter().chain(Isa::names()).chain(portable))
 }
 
 /// What commands that run a network are told.

@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result {
         part = stage;
         let kind = match (layer.class, layer.window(network.program().graph())) {
             (Class::Depthwise | Class::Stem, Some(window)) => {
-                format!("{} {}x{}/{}", layer.class.name(), window.kernel, window.kernel, window.stride)
+                format!("{} {window}/{}", layer.class.name(), window.stride[0])
             }
             (class, _) => class.name().to_owned(),
         };

@@ -16,9 +16,11 @@
 //! ```
 
 use crate::error::Error;
-use crate::layout;
-use crate::order::ChannelOrder;
-use crate::view::{BLOCK, Shape, Tensor, View, ViewMut};
+use crate::tensor::layout;
+use crate::tensor::order::ChannelOrder;
+use crate::tensor::owned::Tensor;
+use crate::tensor::shape::{BLOCK, Shape};
+use crate::tensor::view::{View, ViewMut};
 use ::ndarray::{Array3, ArrayView3, ArrayViewMut3, Axis};
 
 /// Reads an array into `dst`.
@@ -76,7 +78,7 @@ impl Tensor {
     pub fn from_array(src: ArrayView3<'_, f32>) -> Result<Self, Error> {
         let (c, h, w) = src.dim();
         let shape = Shape::new(c, h, w);
-        shape.checked_len()?;
+        shape.try_len()?;
         let mut tensor = Self::zeros(shape);
         from_array(src, tensor.view_mut());
         Ok(tensor)

@@ -1,89 +1,8 @@
-//! Tensors as the operators see them: one image, channels in blocks of sixteen.
-//!
-//! ```text
-//! element (c, y, x)  ->  (c / 16) * block_stride  +  (y * w + x) * 16  +  c % 16
-//!
-//!   block 0                              block 1
-//!   | pixel 0     | pixel 1     | ...    | pixel 0      | ...
-//!   | c0 .. c15   | c0 .. c15   |        | c16 .. c31   |
-//! ```
-//!
-//! Every pixel of a block fills one cache line, the step from pixel to pixel is the constant 16, and the step
-//! from row to row is `16 * w`: a 1x1 convolution sees one flat run of `h * w` pixels. `block_stride` is
-//! `16 * (h * w | 1)`: an odd number of lines, so that the blocks of a map with a power-of-two area do not all
-//! fall into the same set of the first-level cache.
-//!
-//! The lanes beyond the last channel of the last block ("pad lanes") hold unspecified values. No operator lets
-//! them reach a channel.
+//! Borrowed tensors, and parts of them.
 
-use crate::error::{Error, expect_len, invalid};
-use alloc::{vec, vec::Vec};
+use crate::error::{Error, expect_len};
+use crate::tensor::shape::{BLOCK, Shape};
 use core::ops::Range;
-
-/// Channels per block. The same for every instruction set, so that a tensor means the same everywhere.
-pub const BLOCK: usize = 16;
-
-/// Channels, height and width of one image or feature map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Shape {
-    /// Channels (or slots, where a tensor is read through a [`ChannelOrder`](crate::ChannelOrder)).
-    pub c: usize,
-    /// Rows.
-    pub h: usize,
-    /// Columns.
-    pub w: usize,
-}
-
-impl Shape {
-    /// `c` channels of `h` x `w` pixels.
-    pub const fn new(c: usize, h: usize, w: usize) -> Self {
-        Self { c, h, w }
-    }
-
-    /// Blocks of [`BLOCK`] channels, the last one perhaps ragged.
-    pub const fn blocks(self) -> usize {
-        self.c.div_ceil(BLOCK)
-    }
-
-    /// Pixels of one channel.
-    pub const fn pixels(self) -> usize {
-        self.h * self.w
-    }
-
-    /// Elements from one block to the next.
-    pub const fn block_stride(self) -> usize {
-        BLOCK * ((self.h * self.w) | 1)
-    }
-
-    /// Elements of the blocked storage.
-    pub const fn len(self) -> usize {
-        self.blocks() * self.block_stride()
-    }
-
-    /// True where the tensor has no element.
-    pub const fn is_empty(self) -> bool {
-        self.len() == 0
-    }
-
-    /// As [`len`](Self::len), or an error where a side is zero or the product overflows.
-    pub(crate) fn checked_len(self) -> Result<usize, Error> {
-        if self.c == 0 || self.h == 0 || self.w == 0 {
-            return Err(invalid("shape", alloc::format!("{self} has a side of zero")));
-        }
-        (|| {
-            let lines = self.h.checked_mul(self.w)? | 1;
-            let bytes = self.blocks().checked_mul(lines)?.checked_mul(BLOCK * 4)?;
-            (bytes <= isize::MAX as usize).then_some(bytes / 4)
-        })()
-        .ok_or_else(|| invalid("shape", alloc::format!("{self} does not fit into memory")))
-    }
-}
-
-impl core::fmt::Display for Shape {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{}x{}x{}", self.c, self.h, self.w)
-    }
-}
 
 /// A borrowed blocked tensor to read from.
 #[derive(Clone, Copy, Debug)]
@@ -127,8 +46,14 @@ impl<'a> View<'a> {
     /// # Errors
     /// Where `data` does not hold exactly [`Shape::len`] elements, or a side is zero.
     pub fn new(data: &'a [f32], shape: Shape) -> Result<Self, Error> {
-        expect_len("view", shape.checked_len()?, data.len())?;
-        Ok(Self { data, shape, block_stride: shape.block_stride() })
+        expect_len("view", shape.try_len()?, data.len())?;
+        Ok(Self::whole(data, shape))
+    }
+
+    /// As [`new`](Self::new), for those who made `data` of the right length.
+    pub(crate) fn whole(data: &'a [f32], shape: Shape) -> Self {
+        debug_assert_eq!(data.len(), shape.len(), "elements of {shape}");
+        Self { data, shape, block_stride: shape.block_stride() }
     }
 
     /// Channels, height, width.
@@ -144,6 +69,11 @@ impl<'a> View<'a> {
     /// The elements, from the first of the first block to the last of the last.
     pub fn data(&self) -> &'a [f32] {
         self.data
+    }
+
+    /// Where `pixel` of `block` lies; the view holds both, or this panics.
+    pub(crate) fn at(&self, block: usize, pixel: usize) -> *const f32 {
+        self.data[block * self.block_stride + pixel * BLOCK..].as_ptr()
     }
 
     /// The blocks of `range` alone.
@@ -182,8 +112,14 @@ impl<'a> ViewMut<'a> {
     /// # Errors
     /// Where `data` does not hold exactly [`Shape::len`] elements, or a side is zero.
     pub fn new(data: &'a mut [f32], shape: Shape) -> Result<Self, Error> {
-        expect_len("view", shape.checked_len()?, data.len())?;
-        Ok(Self { data, shape, block_stride: shape.block_stride() })
+        expect_len("view", shape.try_len()?, data.len())?;
+        Ok(Self::whole(data, shape))
+    }
+
+    /// As [`new`](Self::new), for those who made `data` of the right length.
+    pub(crate) fn whole(data: &'a mut [f32], shape: Shape) -> Self {
+        debug_assert_eq!(data.len(), shape.len(), "elements of {shape}");
+        Self { data, shape, block_stride: shape.block_stride() }
     }
 
     /// Channels, height, width.
@@ -272,83 +208,4 @@ fn row_range(shape: Shape, range: &Range<usize>) -> Shape {
         shape.h
     );
     Shape { h: range.end - range.start, ..shape }
-}
-
-/// Sixteen floats that fill one cache line.
-#[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
-#[repr(C, align(64))]
-struct Line([f32; BLOCK]);
-
-/// Zeroed memory that begins on a cache line: what activations and packed weights live in.
-#[derive(Clone)]
-pub struct Buffer {
-    lines: Vec<Line>,
-    len: usize,
-}
-
-impl Buffer {
-    /// `len` zeros.
-    pub fn zeros(len: usize) -> Self {
-        Self { lines: vec![Line([0.0; BLOCK]); len.div_ceil(BLOCK)], len }
-    }
-
-    /// The elements.
-    pub fn as_slice(&self) -> &[f32] {
-        &bytemuck::cast_slice(&self.lines)[..self.len]
-    }
-
-    /// The elements, to write.
-    pub fn as_mut_slice(&mut self) -> &mut [f32] {
-        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
-    }
-}
-
-impl core::fmt::Debug for Buffer {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Buffer({} elements)", self.len)
-    }
-}
-
-/// An owned blocked tensor, for those who do not keep an arena of their own.
-///
-/// ```
-/// use kernels::{Shape, Tensor};
-///
-/// let image: Vec<f32> = (0..12).map(|i| i as f32).collect();
-/// let tensor = Tensor::from_nchw(&image, Shape::new(3, 2, 2))?;
-/// assert_eq!(tensor.view().get(2, 1, 0), 10.0);
-/// assert_eq!(tensor.to_nchw(), image);
-/// # Ok::<(), kernels::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct Tensor {
-    buffer: Buffer,
-    shape: Shape,
-}
-
-impl Tensor {
-    /// A tensor of zeros.
-    ///
-    /// # Panics
-    /// Where a side is zero or the tensor does not fit into memory.
-    pub fn zeros(shape: Shape) -> Self {
-        let len = shape.checked_len().unwrap_or_else(|error| panic!("{error}"));
-        Self { buffer: Buffer::zeros(len), shape }
-    }
-
-    /// Channels, height, width.
-    pub fn shape(&self) -> Shape {
-        self.shape
-    }
-
-    /// To read from.
-    pub fn view(&self) -> View<'_> {
-        View { data: self.buffer.as_slice(), shape: self.shape, block_stride: self.shape.block_stride() }
-    }
-
-    /// To write to.
-    pub fn view_mut(&mut self) -> ViewMut<'_> {
-        let (shape, block_stride) = (self.shape, self.shape.block_stride());
-        ViewMut { data: self.buffer.as_mut_slice(), shape, block_stride }
-    }
 }

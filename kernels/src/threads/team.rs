@@ -1,7 +1,8 @@
 //! Threads kept at hand for a sequence of operators, so that handing out a layer costs a few cache lines instead of
 //! a fork and a join.
 
-use crate::parallel::{Claims, Parallel};
+use crate::threads::parallel::Parallel;
+use crate::threads::share::Claims;
 use core::cell::UnsafeCell;
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,19 +11,19 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// [`for_each`](Parallel::for_each) starts within a tenth of a microsecond, where a pool takes one to two.
 ///
 /// A small layer takes ten microseconds and a network has fifty, so put this around a whole network. The threads are
-/// occupied until `work` ends, also while it does nothing in parallel; none is kept afterwards. Those that come late, or
-/// never, are not waited for. With one thread, `work` gets `parallel` itself.
+/// occupied until `work` ends, also while it does nothing in parallel; none is kept afterwards. Threads that arrive late, or
+/// not at all, do not delay the work. With one thread, `work` gets `parallel` itself.
 ///
 /// ```
 /// # #[cfg(feature = "parallel")] {
-/// use kernels::{Rayon, Shape, Tensor, activate, team};
+/// use kernels::{Rayon, Shape, Tensor, team};
 ///
 /// let src = Tensor::from_nchw(&[-1.0; 64 * 49], Shape::new(64, 7, 7)).unwrap();
 /// let mut dst = Tensor::zeros(Shape::new(64, 7, 7));
 /// let op = kernels::Pointwise::builder(64, 64).build(&[0.5; 64 * 64]).unwrap();
 /// team(&Rayon, |parallel| {
 ///     // As many layers as there are.
-///     op.run_with(parallel, src.view(), None, dst.view_mut());
+///     op.on(parallel).run(src.view(), dst.view_mut());
 /// });
 /// assert_eq!(dst.to_nchw()[0], -32.0);
 /// # }

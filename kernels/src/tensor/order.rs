@@ -1,8 +1,8 @@
 //! Channel shuffle, split and concat as algebra: where each channel lies, instead of moving it there.
 
 use crate::error::{Error, invalid};
-use crate::view::BLOCK;
-use alloc::{format, vec, vec::Vec};
+use crate::tensor::shape::BLOCK;
+use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
 /// In which slot of a buffer each logical channel of a value lies.
@@ -101,7 +101,7 @@ impl ChannelOrder {
     pub fn range(&self, range: Range<usize>) -> Result<Self, Error> {
         match self.slots.get(range.clone()) {
             Some(slots) => Ok(Self { slots: slots.to_vec() }),
-            None => Err(invalid("channel range", format!("{range:?} of {} channels", self.channels()))),
+            None => Err(invalid("channel range", format_args!("{range:?} of {} channels", self.channels()))),
         }
     }
 
@@ -112,7 +112,7 @@ impl ChannelOrder {
     /// Where the channels do not divide into `groups`.
     pub fn shuffle(&self, groups: usize) -> Result<Self, Error> {
         if groups == 0 || !self.channels().is_multiple_of(groups) {
-            return Err(invalid("shuffle", format!("{} channels in {groups} groups", self.channels())));
+            return Err(invalid("shuffle", format_args!("{} channels in {groups} groups", self.channels())));
         }
         let each = self.channels() / groups;
         let slots = (0..self.channels()).map(|c| self.slots[c % groups * each + c / groups]).collect();
@@ -128,7 +128,7 @@ impl ChannelOrder {
             self.slots
                 .get(c as usize)
                 .copied()
-                .ok_or_else(|| invalid("select", format!("channel {c} of {} channels", self.channels())))
+                .ok_or_else(|| invalid("select", format_args!("channel {c} of {} channels", self.channels())))
         });
         Ok(Self { slots: slots.collect::<Result<_, _>>()? })
     }
