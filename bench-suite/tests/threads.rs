@@ -19,6 +19,7 @@ fn cpu_seconds(series: &Series) -> f64 {
 }
 
 #[test]
+#[ignore = "times things: cargo test -p bench-suite -- --ignored --test-threads 1"]
 fn sleepers_and_workers_are_counted() {
     let plan =
         Plan { budget: Duration::ZERO, min_rounds: 8, max_rounds: 20, min_sample: Duration::from_millis(1) };

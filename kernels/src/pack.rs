@@ -153,6 +153,8 @@ pub(crate) struct Product<'a> {
     /// What offsets count from for the first pixel; it may lie outside the source where no tap that is used does.
     pub(crate) src: *const f32,
     pub(crate) step: PixelStep,
+    pub(crate) src_step: usize,
+    pub(crate) dst_step: usize,
     pub(crate) pixels: usize,
     /// The first pixel of block 0.
     pub(crate) dst: *mut f32,
@@ -188,6 +190,19 @@ impl Packed {
         };
         let len: usize = panels.iter().map(|panel| self.rows(panel).len()).sum();
         Upcoming { at: self.rows(&panels[0]).as_ptr(), lines: len / BLOCK }
+    }
+
+    /// The lines that hold some inputs of a panel.
+    pub(crate) fn upcoming_part(&self, panel: usize, k: Range<usize>) -> Upcoming {
+        let nr = self.lanes(panel);
+        let first = usize::from(self.bias) + k.start - self.panels[panel].k.start;
+        let part = &self.rows(&self.panels[panel])[first * nr..][..k.len() * nr];
+        Upcoming { at: part.as_ptr(), lines: part.len() / BLOCK }
+    }
+
+    /// Whether the weights are so many that they will not have stayed in the second-level cache since the last run.
+    pub(crate) fn is_large(&self) -> bool {
+        self.data.as_slice().len() > 1 << 17
     }
 
     /// The sums of one panel, for a run of pixels.
@@ -227,9 +242,11 @@ impl Packed {
                 dst: product.dst.wrapping_add(block * product.dst_block_stride),
                 dst_block_stride: product.dst_block_stride,
                 lane: panel.slot % BLOCK,
+                src_step: product.src_step,
+                dst_step: product.dst_step,
                 first: product.first,
                 last: product.last,
-                activation: product.activation,
+                epilogue: self.kernels.epilogue(product.activation),
                 prefetch: product.prefetch,
             });
         }
@@ -272,6 +289,8 @@ impl Packed {
                     offsets: &SIDE_BY_SIDE[..end - start],
                     src: src[start - k.start..].as_ptr(),
                     step: PixelStep::Blocked,
+                    src_step: BLOCK,
+                    dst_step: BLOCK,
                     pixels: 1,
                     dst: dst.as_mut_ptr().wrapping_sub(slot / BLOCK * BLOCK),
                     dst_block_stride: BLOCK,

@@ -1,6 +1,7 @@
 //! What slides over an image, and the rows and columns of nothing around it.
 
 use crate::error::{Error, invalid, mismatch};
+use crate::tensor::extent;
 use core::fmt;
 
 /// Padding per side, in pixels. Taps that fall on it contribute nothing.
@@ -118,8 +119,20 @@ impl Window {
                 (total / 2, total - total / 2)
             }
         };
-        let room = len.checked_add(before)?.checked_add(after)?.checked_sub(reach)?;
+        // (So that no place in the padded image is beyond what `isize` counts.)
+        let room = extent::sum([len, before, after])?.checked_sub(reach)?;
         Some(Axis { before, len: room.checked_div(stride)? + 1 })
+    }
+
+    /// Checks that there is a tap, and a step from window to window and from tap to tap.
+    pub(crate) fn expect_sound(self) -> Result<(), Error> {
+        let what = [("kernel", self.kernel), ("stride", self.stride), ("dilation", self.dilation)];
+        match what.into_iter().find(|(_, numbers)| numbers.contains(&0)) {
+            Some((what, [rows, columns])) => {
+                Err(invalid(what, format_args!("{rows}x{columns}: must be at least 1")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// What the operators compute today: a square of `kernels` x `kernels` taps, strides of 1 and 2, no dilation, paddings

@@ -8,7 +8,6 @@ use kernels::reference;
 use kernels::{BatchNorm, Shape};
 use kernels_testing::operators::{Activate, Add, Affine};
 use kernels_testing::{Problem, Random, activate, add, affine, error_bound};
-use proptest::prelude::*;
 
 proptest! {
     #![proptest_config(config(120))]

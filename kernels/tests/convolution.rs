@@ -8,7 +8,6 @@ use kernels::Window;
 use kernels::{Activation, Padding, Shape};
 use kernels_testing::operators::{Convolution, Stem};
 use kernels_testing::{Problem, convolution, stem};
-use proptest::prelude::*;
 
 const KERNELS: [usize; 4] = [1, 3, 5, 7];
 
@@ -87,7 +86,7 @@ fn every_size() {
 }
 
 #[test]
-fn paddings_of_all_sides() {
+fn every_padding_on_all_sides() {
     for (src, window) in KERNELS.into_iter().flat_map(|kernel| every_padding(2, kernel)) {
         check(&Problem::new(Convolution::new(src, 3, window), Data::Integers, 1));
     }

@@ -8,7 +8,6 @@ use kernels::Window;
 use kernels::{Activation, Padding, Shape};
 use kernels_testing::operators::Convolution;
 use kernels_testing::{Problem, depthwise};
-use proptest::prelude::*;
 
 proptest! {
     #![proptest_config(config(160))]
@@ -57,7 +56,7 @@ fn every_size() {
 }
 
 #[test]
-fn paddings_of_all_sides() {
+fn every_padding_on_all_sides() {
     for (src, window) in KERNELS.into_iter().flat_map(|kernel| every_padding(2, kernel)) {
         check(&Problem::new(Convolution::depthwise(src, window), Data::Integers, 1));
     }

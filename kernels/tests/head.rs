@@ -7,7 +7,6 @@ use common::*;
 use kernels::{Activation, ChannelOrder, Pointwise, Shape};
 use kernels_testing::operators::{Convolution, Head};
 use kernels_testing::{Problem, head};
-use proptest::prelude::*;
 
 proptest! {
     #![proptest_config(config(120))]

@@ -8,7 +8,6 @@ use kernels::reference::Planar;
 use kernels::{ChannelOrder, Shape, Tensor, layout};
 use kernels_testing::blocked::{Frame, Framed, Order, frames};
 use kernels_testing::{Layout, Random};
-use proptest::prelude::*;
 
 fn check(shape: Shape, frame: Frame, seed: u64) {
     let rng = &mut Random::new(seed);

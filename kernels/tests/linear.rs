@@ -7,7 +7,6 @@ use common::*;
 use kernels::Shape;
 use kernels_testing::operators::Convolution;
 use kernels_testing::{Problem, linear};
-use proptest::prelude::*;
 
 proptest! {
     #![proptest_config(config(120))]

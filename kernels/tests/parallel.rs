@@ -64,19 +64,6 @@ fn tasks_left_out_are_noticed() {
     }
 }
 
-/// Claims to have any number of threads.
-struct Boaster(usize);
-
-impl Parallel for Boaster {
-    fn threads(&self) -> usize {
-        self.0
-    }
-
-    fn for_each(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        (0..tasks).for_each(task);
-    }
-}
-
 /// The number of threads goes into sizes of scratch and bounds of parts, where a product must not wrap.
 #[test]
 fn threads_beyond_all_reason_do_no_harm() {
@@ -102,6 +89,6 @@ fn threads_beyond_all_reason_do_no_harm() {
     let expected = run(&Serial);
     // The last but one makes bands times ring a multiple of 2^64.
     for threads in [100, u32::MAX as usize, usize::MAX / 2 + 1, 1 << (usize::BITS - 5), usize::MAX] {
-        assert_eq!(run(&Boaster(threads)), expected, "{threads} threads");
+        assert_eq!(run(&Somebody(threads)), expected, "{threads} threads");
     }
 }

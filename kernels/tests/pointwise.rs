@@ -9,7 +9,6 @@ use kernels::{Activation, ChannelOrder, Pointwise, Shape};
 use kernels_testing::blocked::{Frame, Framed, Order};
 use kernels_testing::operators::Convolution;
 use kernels_testing::{Problem, Random, pointwise};
-use proptest::prelude::*;
 
 fn any_problem() -> impl Strategy<Value = Problem<Convolution>> {
     let all = pointwise()

@@ -8,7 +8,6 @@ use kernels::Window;
 use kernels::{Padding, Shape};
 use kernels_testing::operators::{AveragePool, GlobalAverage, MaxPool};
 use kernels_testing::{Operator, Problem, Problems, average_pool, global_average, max_pool};
-use proptest::prelude::*;
 
 const KERNELS: [usize; 3] = [2, 3, 5];
 
@@ -58,7 +57,7 @@ fn every_channel_count() {
 }
 
 #[test]
-fn paddings_of_all_sides() {
+fn every_padding_on_all_sides() {
     for (src, window) in KERNELS.into_iter().flat_map(|kernel| every_padding(2, kernel)) {
         check(src, window);
     }

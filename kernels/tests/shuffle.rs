@@ -9,7 +9,6 @@ use kernels::{BLOCK, ChannelOrder, Shape};
 use kernels_testing::blocked::{Order, divisor, orders};
 use kernels_testing::operators::Shuffle;
 use kernels_testing::{Problem, Random, shuffle};
-use proptest::prelude::*;
 
 /// A value of which channel `c` holds the number of its slot.
 fn slots_of(order: &ChannelOrder) -> Vec<f64> {

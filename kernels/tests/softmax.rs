@@ -6,7 +6,6 @@ mod common;
 use common::*;
 use kernels::{reference, softmax};
 use kernels_testing::Random;
-use proptest::prelude::*;
 
 /// Within 4 units of the last place, or twice the smallest number there is; and what the rounding of `x - max` makes of
 /// its exponential.
@@ -31,11 +30,11 @@ fn check(logits: &[f32]) {
 proptest! {
     #![proptest_config(config(256))]
     #[test]
-    fn computes_its_definition(n in 1..=1100usize, spread in 0..12u32, seed in any::<u64>()) {
-        let rng = &mut Random::new(seed);
-        let scale = f32::powi(2.0, spread as i32 - 4);
-        let logits: Vec<f32> = Data::Reals.many(n, rng).iter().map(|x| x * scale).collect();
-        check(&logits);
+    fn computes_its_definition(p in kernels_testing::softmax(), spread in 0..12u32) {
+        let mut values = p.src_nchw();
+        softmax(&mut values);
+        p.check_nchw(&values);
+        check(&p.src_nchw().iter().map(|x| x * f32::powi(2.0, spread as i32 - 4)).collect::<Vec<f32>>());
     }
 
     #[test]

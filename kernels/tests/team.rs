@@ -50,7 +50,8 @@ fn assert_each_runs_once(parallel: &dyn Parallel, tasks: usize) {
 
 #[test]
 fn every_task_runs_once() {
-    for threads in [&Serial as &dyn Parallel, &AT_ONCE, &LATE, &Reversed(1), &Reversed(5)] {
+    // (In reverse order, nobody ever comes to help.)
+    for threads in [&Serial as &dyn Parallel, &AT_ONCE, &LATE, &Reverse(1), &Reverse(5)] {
         team(threads, |parallel| {
             assert_eq!(parallel.threads(), threads.threads());
             for round in 0..ROUNDS / 4 {
@@ -62,19 +63,6 @@ fn every_task_runs_once() {
                 assert_each_runs_once(parallel, tasks);
             }
         });
-    }
-}
-
-/// Runs one task after the other, the last first: there, nobody ever comes to help.
-struct Reversed(usize);
-
-impl Parallel for Reversed {
-    fn threads(&self) -> usize {
-        self.0
-    }
-
-    fn for_each(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        (0..tasks).rev().for_each(task);
     }
 }
 
@@ -121,7 +109,7 @@ fn a_task_may_hand_out_tasks() {
 
 #[test]
 fn a_panic_reaches_the_caller_and_nobody_waits_for_ever() {
-    for threads in [&AT_ONCE as &dyn Parallel, &LATE, &Reversed(4)] {
+    for threads in [&AT_ONCE as &dyn Parallel, &LATE, &Reverse(4)] {
         for bad in [0, 1, 2, 99] {
             let run = AtomicUsize::new(0);
             // `std::thread::scope` and `for_each` itself have sentences of their own.

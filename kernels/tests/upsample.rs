@@ -7,7 +7,6 @@ use common::*;
 use kernels::Shape;
 use kernels_testing::operators::Upsample2x;
 use kernels_testing::{Problem, upsample_2x};
-use proptest::prelude::*;
 
 proptest! {
     #![proptest_config(config(120))]

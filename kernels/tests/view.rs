@@ -7,7 +7,6 @@ use common::*;
 use kernels::{Affine, AveragePool, BLOCK, Buffer, Convolution, Depthwise, Linear, Materialize, MaxPool};
 use kernels::{Pointwise, Shape, Tensor, View, ViewMut};
 use kernels_testing::Random;
-use proptest::prelude::*;
 
 /// A tensor whose elements say where they lie.
 fn numbered(shape: Shape) -> Vec<f32> {

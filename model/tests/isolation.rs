@@ -110,6 +110,7 @@ fn poison_does_not_leak_into_the_next_inference() {
 
 /// The fastest of many runs, taken in turns, so that whatever else the machine does slows all of them.
 #[test]
+#[ignore = "times things: cargo test -p model -- --ignored --test-threads 1"]
 fn poison_does_not_slow_the_next_inference() {
     let network = &network(Wiring::Torchvision, Isa::best());
     let (clean, mut workspace) = (image(1, 96, 96), network.workspace());

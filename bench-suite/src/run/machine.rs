@@ -114,6 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[ignore = "times things: cargo test -p bench-suite -- --ignored --test-threads 1"]
     fn the_first_level_is_faster_than_memory() {
         let environment = Environment::observe();
         let levels = bandwidths(Isa::best(), &environment, 2);

@@ -154,6 +154,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "times things: cargo test -p bench-suite -- --ignored --test-threads 1"]
     fn short_runs_are_repeated_and_a_long_run_takes_longer() {
         let spin = |rounds: u64| -> Variant<'_> {
             Box::new(move || {

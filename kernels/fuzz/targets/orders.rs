@@ -136,7 +136,7 @@ fn check(order: &ChannelOrder, slots: &[u32]) {
         assert_eq!(order.slot(c), slot as usize);
     }
     let built: Vec<Result<Materialize, _>> =
-        Isa::available().map(|isa| Materialize::new(order, isa)).collect();
+        Isa::available().map(|isa| Materialize::builder(order).isa(isa).build()).collect();
     if slots.is_empty() {
         assert!(built.iter().all(Result::is_err));
         return;

@@ -26,6 +26,7 @@ macro_rules! proven {
 impl Simd for Avx2 {
     type F32 = __m256;
     const LANES: usize = 8;
+    const FUSED: bool = true;
     type Half = Self;
 
     #[inline(always)]
@@ -47,6 +48,18 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
         proven!(_mm256_fmadd_ps(a, b, c))
+    }
+    #[inline(always)]
+    fn div(self, a: __m256, b: __m256) -> __m256 {
+        proven!(_mm256_div_ps(a, b))
+    }
+    #[inline(always)]
+    fn scale_by_power(self, v: __m256, rounded: __m256) -> __m256 {
+        // The result is a normal number: its exponent is the sum of both.
+        proven!({
+            let n = _mm256_slli_epi32::<23>(_mm256_castps_si256(rounded));
+            _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(v), n))
+        })
     }
     #[inline(always)]
     fn max(self, a: __m256, b: __m256) -> __m256 {

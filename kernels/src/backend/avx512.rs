@@ -1,7 +1,7 @@
 //! AVX-512 F: sixteen lanes, thirty-two registers.
 
 use super::avx2::Avx2;
-use crate::simd::{Permute, Pick, Quads, Simd};
+use crate::simd::{Permute, Pick, Quads, ROUND, Simd};
 use core::arch::x86_64::*;
 
 /// Proof that AVX-512 F may run: made only where the feature is switched on.
@@ -36,6 +36,7 @@ macro_rules! proven {
 impl Simd for Avx512 {
     type F32 = __m512;
     const LANES: usize = 16;
+    const FUSED: bool = true;
     type Half = Avx2;
 
     #[inline(always)]
@@ -67,6 +68,15 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         proven!(_mm512_fmadd_ps(a, b, c))
+    }
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        // (`rcp14` and a step of Newton's take as long.)
+        proven!(_mm512_div_ps(a, b))
+    }
+    #[inline(always)]
+    fn scale_by_power(self, v: __m512, rounded: __m512) -> __m512 {
+        proven!(_mm512_scalef_ps(v, _mm512_add_ps(rounded, _mm512_set1_ps(-ROUND))))
     }
     #[inline(always)]
     fn max(self, a: __m512, b: __m512) -> __m512 {

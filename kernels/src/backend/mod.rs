@@ -6,7 +6,9 @@ mod avx2;
 mod avx512;
 mod portable;
 
-use crate::micro::{depthwise, elementwise, gemm, layout, pool, shuffle};
+use crate::activation::Activation;
+use crate::micro::activation::{Bounds, Curve, Epilogue};
+use crate::micro::{activation, depthwise, elementwise, gemm, layout, pool, shuffle};
 
 /// The inner loops of one instruction set.
 ///
@@ -30,6 +32,7 @@ pub(crate) struct Kernels {
     pub(crate) add: unsafe fn(&elementwise::Add),
     pub(crate) activate: unsafe fn(&elementwise::Activate),
     pub(crate) shuffle: unsafe fn(&shuffle::Shuffle<'_>),
+    pub(crate) curve: unsafe fn(&activation::Lines),
     pub(crate) from_planes: unsafe fn(&layout::FromPlanes),
     pub(crate) to_planes: unsafe fn(&layout::ToPlanes),
     pub(crate) lines: unsafe fn(&layout::Lines),
@@ -59,6 +62,13 @@ impl Kernels {
 
     /// What the compiler was told it may use.
     pub(crate) const PORTABLE: &'static Kernels = &portable::KERNELS;
+
+    /// What the kernels do for `activation`.
+    pub(crate) fn epilogue(&self, activation: Activation) -> Epilogue {
+        let (low, high) = activation.bounds();
+        let curve = Curve { activation, apply: self.curve, registers: 16 / self.lanes };
+        Epilogue { bounds: Bounds { low, high }, curve: activation.is_curve().then_some(curve) }
+    }
 }
 
 impl core::fmt::Debug for Kernels {
@@ -82,7 +92,7 @@ macro_rules! kernels {
         name $name:expr, supported $supported:expr, token $token:expr, simd $simd:ty,
         tiles $tiles:expr, shuffle $shuffle:path, burst $burst:expr
     ) => {
-        use crate::micro::{burst, depthwise, elementwise, gemm, layout, pool, shuffle};
+        use crate::micro::{activation, burst, depthwise, elementwise, gemm, layout, pool, shuffle};
 
         macro_rules! wrap {
             ($wrapper:ident(args: $args:ty) = $body:expr) => {
@@ -107,6 +117,9 @@ macro_rules! kernels {
         wrap_gemm!(gemm_blocked_2, 32);
         wrap_gemm!(gemm_planar, 1);
         wrap_gemm!(gemm_planar_2, 2);
+        wrap_gemm!(gemm_blocked_4, 64);
+        wrap_gemm!(gemm_planar_4, 4);
+        wrap_gemm!(gemm_any, 0);
         wrap!(depthwise(args: &depthwise::Depthwise) = depthwise::run::<$simd>);
         wrap!(max_pool(args: &pool::Pool) = pool::max::<$simd>);
         wrap!(max_row(args: &pool::MaxRow) = pool::max_row::<$simd>);
@@ -116,6 +129,7 @@ macro_rules! kernels {
         wrap!(add(args: &elementwise::Add) = elementwise::add::<$simd>);
         wrap!(activate(args: &elementwise::Activate) = elementwise::activate::<$simd>);
         wrap!(shuffle(args: &shuffle::Shuffle<'_>) = $shuffle);
+        wrap!(curve(args: &activation::Lines) = activation::run::<$simd>);
         wrap!(from_planes(args: &layout::FromPlanes) = layout::from_planes::<$simd>);
         wrap!(to_planes(args: &layout::ToPlanes) = layout::to_planes::<$simd>);
         wrap!(lines(args: &layout::Lines) = layout::lines::<$simd>);
@@ -135,6 +149,9 @@ macro_rules! kernels {
                     gemm_blocked_2::<MR, NV, H>,
                     gemm_planar::<MR, NV, H>,
                     gemm_planar_2::<MR, NV, H>,
+                    gemm_blocked_4::<MR, NV, H>,
+                    gemm_planar_4::<MR, NV, H>,
+                    gemm_any::<MR, NV, H>,
                 ],
             }
         }
@@ -153,6 +170,7 @@ macro_rules! kernels {
             add,
             activate,
             shuffle,
+            curve,
             from_planes,
             to_planes,
             lines,

@@ -6,10 +6,16 @@ use crate::simd::{Quads, Simd};
 // The widest vector that is one register.
 #[cfg(target_feature = "avx512f")]
 type Vector = wide::f32x16;
+#[cfg(target_feature = "avx512f")]
+type Bits = wide::i32x16;
 #[cfg(all(target_feature = "avx", not(target_feature = "avx512f")))]
 type Vector = wide::f32x8;
+#[cfg(all(target_feature = "avx", not(target_feature = "avx512f")))]
+type Bits = wide::i32x8;
 #[cfg(not(target_feature = "avx"))]
 type Vector = wide::f32x4;
+#[cfg(not(target_feature = "avx"))]
+type Bits = wide::i32x4;
 
 const LANES: usize = size_of::<Vector>() / 4;
 const QUADS: usize = LANES / 4;
@@ -88,6 +94,7 @@ pub(super) struct Portable;
 impl Simd for Portable {
     type F32 = Vector;
     const LANES: usize = LANES;
+    const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
     type Half = Self;
 
     #[inline(always)]
@@ -109,6 +116,16 @@ impl Simd for Portable {
     #[inline(always)]
     fn mul_add(self, a: Vector, b: Vector, c: Vector) -> Vector {
         arithmetic::mul_add(a, b, c)
+    }
+    #[inline(always)]
+    fn div(self, a: Vector, b: Vector) -> Vector {
+        a / b
+    }
+    #[inline(always)]
+    fn scale_by_power(self, v: Vector, rounded: Vector) -> Vector {
+        // The result is a normal number: its exponent is the sum of both.
+        let (v, n): (Bits, Bits) = (bytemuck::cast(v), bytemuck::cast(rounded));
+        bytemuck::cast(v + (n << 23))
     }
     #[inline(always)]
     fn max(self, a: Vector, b: Vector) -> Vector {

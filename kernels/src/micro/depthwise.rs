@@ -6,14 +6,14 @@
 //!     for kh (those whose row exists):
 //!         w[K] = weights[kh]
 //!         for each input pixel j under the tile: v = src[j], acc[(j - kw) / STRIDE] += v * w[kw] for every kw it meets
-//!     dst = activation(acc)
+//!     dst = clamp(acc)
 //! ```
 //!
 //! Every input pixel of a row is loaded once per tile and used up to K times from the register. Taps outside the
 //! image are left out (not multiplied by zero), so a weight that is not finite does not reach the border through
 //! them. Tiles that touch the left or right border test each pixel; those between do not.
 
-use crate::activation::Activation;
+use crate::micro::activation::Bounds;
 use crate::micro::unroll;
 use crate::simd::Simd;
 
@@ -40,7 +40,7 @@ pub(crate) struct Depthwise {
     pub(crate) pad_left: usize,
     pub(crate) weights: *const f32,
     pub(crate) bias: *const f32,
-    pub(crate) activation: Activation,
+    pub(crate) bounds: Bounds,
 }
 
 /// # Safety
@@ -140,11 +140,13 @@ unsafe fn tile<S: Simd, const K: usize, const STRIDE: usize, const T: usize, con
                 }
             });
         }
-        if args.activation != Activation::None {
-            unroll!(t < T, { acc[t] = s.max(s.splat(0.0), acc[t]) });
+        // (Volatile, or LLVM loads them before all loops, into registers that the sums need.)
+        let Bounds { low, high } = core::ptr::read_volatile(&args.bounds);
+        if low > f32::NEG_INFINITY {
+            unroll!(t < T, { acc[t] = s.max(s.splat(low), acc[t]) });
         }
-        if args.activation == Activation::Relu6 {
-            unroll!(t < T, { acc[t] = s.min(s.splat(6.0), acc[t]) });
+        if high < f32::INFINITY {
+            unroll!(t < T, { acc[t] = s.min(s.splat(high), acc[t]) });
         }
         let dst = args.dst.add((at.oy * args.ow + at.ox) * 16 + at.lane);
         unroll!(t < T, { s.store(acc[t], dst.add(t * 16)) });

@@ -1,18 +1,9 @@
 //! Operators that touch every element once.
 
-use crate::activation::Activation;
+use crate::micro::activation::Bounds;
 use crate::simd::Simd;
 
-#[inline(always)]
-fn apply<S: Simd>(s: S, activation: Activation, v: S::F32) -> S::F32 {
-    match activation {
-        Activation::None => v,
-        Activation::Relu => s.max(s.splat(0.0), v),
-        Activation::Relu6 => s.min(s.splat(6.0), s.max(s.splat(0.0), v)),
-    }
-}
-
-/// `dst = activation(src * scale + shift)` for one block of sixteen channels.
+/// `dst = clamp(src * scale + shift)` for one block of sixteen channels.
 ///
 /// Contract: `src` and `dst` (perhaps the same) hold `pixels` pixels of sixteen floats, `scale` and `shift` sixteen.
 pub(crate) struct Affine {
@@ -21,7 +12,7 @@ pub(crate) struct Affine {
     pub(crate) pixels: usize,
     pub(crate) scale: *const f32,
     pub(crate) shift: *const f32,
-    pub(crate) activation: Activation,
+    pub(crate) bounds: Bounds,
 }
 
 /// # Safety
@@ -34,13 +25,13 @@ pub(crate) unsafe fn affine<S: Simd>(s: S, args: &Affine) {
             let (scale, shift) = (s.load(args.scale.add(lane)), s.load(args.shift.add(lane)));
             for pixel in 0..args.pixels {
                 let v = s.mul_add(s.load(args.src.add(pixel * 16 + lane)), scale, shift);
-                s.store(apply(s, args.activation, v), args.dst.add(pixel * 16 + lane));
+                s.store(args.bounds.clamp(s, v), args.dst.add(pixel * 16 + lane));
             }
         }
     }
 }
 
-/// `dst = activation(a + b)` for a run of whole pixels.
+/// `dst = clamp(a + b)` for a run of whole pixels.
 ///
 /// Contract: `a`, `b` and `dst` (perhaps one of them) hold `len` floats, a multiple of sixteen.
 pub(crate) struct Add {
@@ -48,7 +39,7 @@ pub(crate) struct Add {
     pub(crate) b: *const f32,
     pub(crate) dst: *mut f32,
     pub(crate) len: usize,
-    pub(crate) activation: Activation,
+    pub(crate) bounds: Bounds,
 }
 
 /// # Safety
@@ -59,19 +50,19 @@ pub(crate) unsafe fn add<S: Simd>(s: S, args: &Add) {
         // SAFETY: the contract of `Add`.
         unsafe {
             let v = s.add(s.load(args.a.add(i)), s.load(args.b.add(i)));
-            s.store(apply(s, args.activation, v), args.dst.add(i));
+            s.store(args.bounds.clamp(s, v), args.dst.add(i));
         }
     }
 }
 
-/// `dst = activation(src)` for a run of whole pixels.
+/// `dst = clamp(src)` for a run of whole pixels.
 ///
 /// Contract: `src` and `dst` (perhaps the same) hold `len` floats, a multiple of sixteen.
 pub(crate) struct Activate {
     pub(crate) src: *const f32,
     pub(crate) dst: *mut f32,
     pub(crate) len: usize,
-    pub(crate) activation: Activation,
+    pub(crate) bounds: Bounds,
 }
 
 /// # Safety
@@ -80,6 +71,6 @@ pub(crate) struct Activate {
 pub(crate) unsafe fn activate<S: Simd>(s: S, args: &Activate) {
     for i in (0..args.len).step_by(S::LANES) {
         // SAFETY: the contract of `Activate`.
-        unsafe { s.store(apply(s, args.activation, s.load(args.src.add(i))), args.dst.add(i)) }
+        unsafe { s.store(args.bounds.clamp(s, s.load(args.src.add(i))), args.dst.add(i)) }
     }
 }

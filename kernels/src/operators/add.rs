@@ -67,18 +67,22 @@ impl Add {
     fn compute(call: Call<'_, Self>, a: View<'_>, b: View<'_>, mut dst: ViewMut<'_>) -> Result<(), Error> {
         let (op, shape) = (call.op, dst.shape());
         op.check(a.shape(), b.shape(), shape)?;
-        let target = Target::new(&mut dst);
+        let (target, epilogue) = (Target::new(&mut dst), op.kernels.epilogue(op.activation));
         grid(call.parallel, shape.blocks(), shape.pixels(), &|blocks, pixels| {
             for block in blocks {
                 // SAFETY: all three have these pixels, which in `dst` belong to this task alone.
                 unsafe {
-                    (op.kernels.add)(&micro::Add {
-                        a: a.at(block, pixels.start),
-                        b: b.at(block, pixels.start),
-                        dst: target.at(block, pixels.start),
-                        len: pixels.len() * BLOCK,
-                        activation: op.activation,
-                    });
+                    for pixels in epilogue.runs(pixels.clone()) {
+                        let dst = target.at(block, pixels.start);
+                        (op.kernels.add)(&micro::Add {
+                            a: a.at(block, pixels.start),
+                            b: b.at(block, pixels.start),
+                            dst,
+                            len: pixels.len() * BLOCK,
+                            bounds: epilogue.bounds,
+                        });
+                        epilogue.finish(dst, pixels.len());
+                    }
                 }
             }
         });

@@ -1,7 +1,10 @@
 //! The one way to run an operator.
 
+use crate::error::{Error, expect_fit};
+use crate::tensor::shape::Shape;
 use crate::tensor::view::View;
 use crate::threads::parallel::Parallel;
+use alloc::format;
 
 /// An operator about to run: on whose threads, and with what added.
 ///
@@ -115,3 +118,34 @@ macro_rules! output_shape {
     };
 }
 pub(crate) use output_shape;
+
+/// `residual` of an operator that adds one, and of its [`Call`].
+macro_rules! residual {
+    ($op:ident) => {
+        impl $op {
+            /// To run with `residual`, shaped and ordered like `dst`, added before the activation.
+            pub fn residual<'a>(
+                &'a self,
+                residual: crate::View<'a>,
+            ) -> crate::operators::call::Call<'a, Self> {
+                self.on(&crate::threads::parallel::Serial).residual(residual)
+            }
+        }
+
+        impl<'a> crate::operators::call::Call<'a, $op> {
+            /// Adds `residual`, shaped and ordered like `dst`, before the activation.
+            pub fn residual(self, residual: crate::View<'a>) -> Self {
+                Self { residual: Some(residual), ..self }
+            }
+        }
+    };
+}
+pub(crate) use residual;
+
+impl<Op> Call<'_, Op> {
+    /// An error where there is a residual that is not shaped like the destination.
+    pub(crate) fn expect_residual(&self, dst: Shape) -> Result<(), Error> {
+        let shape = self.residual.map_or(dst, |residual| residual.shape());
+        expect_fit(shape == dst, || format!("residual is {shape}, dst is {dst}"))
+    }
+}

@@ -166,30 +166,36 @@ impl Depthwise {
         op.check(from, to)?;
         let (_, [rows, columns]) = op.plan(from)?;
         let [kernel, stride] = [op.window.kernel[0], op.window.stride[0]];
-        let target = Target::new(&mut dst);
+        let (target, epilogue) = (Target::new(&mut dst), op.kernels.epilogue(op.activation));
         grid(call.parallel, op.blocks.len(), to.h, &|blocks, y| {
+            // A curve is applied to rows that are still in the first-level cache.
+            let run = epilogue.runs(0..to.pixels()).next().map_or(1, |run| (run.len() / to.w).max(1));
             for block in blocks {
                 let panel = &op.packed.as_slice()[block * (1 + op.window.taps()) * BLOCK..];
                 let (bias, weights) = panel.split_at(BLOCK);
-                // SAFETY: source and destination have these blocks and rows, which belong to this task alone; `packed` was
-                // laid out by `build`.
-                unsafe {
-                    (op.kernels.depthwise)(&micro::Depthwise {
-                        src: src.at(op.blocks[block] as usize, 0),
-                        ih: from.h,
-                        iw: from.w,
-                        dst: target.at(block, 0),
-                        ow: to.w,
-                        y0: y.start,
-                        y1: y.end,
-                        kernel,
-                        stride,
-                        pad_top: rows.before,
-                        pad_left: columns.before,
-                        weights: weights.as_ptr(),
-                        bias: bias.as_ptr(),
-                        activation: op.activation,
-                    });
+                for y0 in y.clone().step_by(run) {
+                    let y1 = y.end.min(y0 + run);
+                    // SAFETY: source and destination have these blocks and rows, which belong to this task alone; `packed`
+                    // was laid out by `build`.
+                    unsafe {
+                        (op.kernels.depthwise)(&micro::Depthwise {
+                            src: src.at(op.blocks[block] as usize, 0),
+                            ih: from.h,
+                            iw: from.w,
+                            dst: target.at(block, 0),
+                            ow: to.w,
+                            y0,
+                            y1,
+                            kernel,
+                            stride,
+                            pad_top: rows.before,
+                            pad_left: columns.before,
+                            weights: weights.as_ptr(),
+                            bias: bias.as_ptr(),
+                            bounds: epilogue.bounds,
+                        });
+                        epilogue.finish(target.at(block, y0 * to.w), (y1 - y0) * to.w);
+                    }
                 }
             }
         });

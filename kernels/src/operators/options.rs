@@ -18,6 +18,7 @@ pub(crate) struct Options<'a> {
 impl Options<'_> {
     /// The table of kernels to pack for.
     pub(crate) fn kernels(&self) -> Result<&'static Kernels, Error> {
+        self.activation.check()?;
         Ok(self.isa.map_or_else(Isa::from_env, Ok)?.kernels())
     }
 
@@ -48,6 +49,31 @@ macro_rules! setters {
         /// What follows the sum. Default: [`Activation::None`](crate::Activation::None).
         pub fn activation(mut self, activation: crate::Activation) -> Self {
             self.options.activation = activation;
+            self
+        }
+    };
+    (@ groups) => {
+        /// Groups of channels that do not see each other. Default: 1.
+        ///
+        /// Groups whose outputs share a register are computed together, with weights of zero in each other's places: there, a
+        /// NaN or an infinity of one group's input makes the other's output NaN.
+        pub fn groups(mut self, groups: usize) -> Self {
+            self.channels.groups = groups;
+            self
+        }
+    };
+    (@ input_order) => {
+        /// The slot of the source in which each input channel lies. Default: channel `i` in slot `i`.
+        pub fn input_order(mut self, order: &'a ChannelOrder) -> Self {
+            self.channels.input = Some(order);
+            self
+        }
+    };
+    (@ output_order) => {
+        /// The slot of the destination into which each output channel is written. Default: channel `o` in slot `o`.
+        /// Slots of no channel hold unspecified values afterwards.
+        pub fn output_order(mut self, order: &'a ChannelOrder) -> Self {
+            self.channels.output = Some(order);
             self
         }
     };

@@ -62,17 +62,13 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Length { expected, found } => write!(f, "{found} elements, expected {expected}"),
-            Self::Outside { found, at, len } if *at < 0 => {
-                write!(f, "wrote {found}, {} elements before the beginning of a buffer of {len}", -at)
-            }
             Self::Outside { found, at, len } => {
-                let beyond = at - *len as isize;
-                write!(f, "wrote {found}, {beyond} elements behind the end of a buffer of {len}")
+                write!(f, "wrote {found} outside, at index {at} of a buffer of {len}")
             }
             Self::Around { found, at, outer } => {
                 write!(
                     f,
-                    "wrote {found} outside the tensor, at element {at} of the {outer} that it is a part of"
+                    "wrote {found} outside the tensor, at index {at} of the {outer} that it is a part of"
                 )
             }
             Self::Values(difference) => difference.fmt(f),

@@ -12,7 +12,49 @@ use std::sync::OnceLock;
 /// What an operator is told besides its source, and the definition of its result.
 ///
 /// [`operators`](crate::operators) has those of `kernels`. Implement it for one of your own, and [`Problem`] and
-/// [`Problems`](crate::Problems) do the rest.
+/// [`Problems`](crate::Problems) do the rest:
+///
+/// ```
+/// use kernels_testing::proptest::prelude::*;
+/// use kernels_testing::{Data, Expected, Operator, Planar, Problems, Random, Shape, error_bound};
+///
+/// /// Every pixel divided by the sum of its channels.
+/// #[derive(Clone, Debug)]
+/// struct Normalise {
+///     src: Shape,
+/// }
+///
+/// impl Operator for Normalise {
+///     type Parameters = ();
+///     fn src(&self) -> Shape {
+///         self.src
+///     }
+///     fn dst(&self) -> Shape {
+///         self.src
+///     }
+///     fn parameters(&self, _: Data, _: &mut Random) {}
+///     fn expect(&self, src: &Planar, _: &()) -> Expected {
+///         let sum = |y, x| (0..self.src.c).map(|c| src.get(c, y, x).abs()).sum::<f64>() + 1.0;
+///         let values = Planar::from_fn(self.src, |c, y, x| src.get(c, y, x) / sum(y, x));
+///         let bound = Planar::from_fn(self.src, |c, y, x| error_bound(self.src.c + 1, values.get(c, y, x).abs()));
+///         Expected { values, bound: Some(bound) }
+///     }
+///     fn exact(&self) -> bool {
+///         false
+///     }
+/// }
+///
+/// let problems = Problems::of(|limits| limits.src().prop_map(|src| Normalise { src }).boxed());
+/// problems.for_all(20, |p| {
+///     let (src, mut dst) = (p.src_nhwc(), p.guarded());
+///     let c = p.src_shape().c;
+///     for (src, dst) in src.chunks(c).zip(dst.chunks_mut(c)) {
+///         let sum = 1.0 + src.iter().map(|x| x.abs()).sum::<f32>();
+///         dst.iter_mut().zip(src).for_each(|(dst, src)| *dst = src / sum);
+///     }
+///     p.check_nhwc(&dst);
+/// });
+/// ```
 pub trait Operator: Clone + fmt::Debug + Send + Sync + 'static {
     /// Weights and all that, made from the seed.
     type Parameters: Clone + Send + Sync;
@@ -35,8 +77,8 @@ pub trait Operator: Clone + fmt::Debug + Send + Sync + 'static {
 
 /// A problem: an operator, its source and parameters, and the result that they must have.
 ///
-/// Everything is made from `op`, `data` and `seed`, and these are what a problem prints: a failure that is found once becomes
-/// a test of its own by [`Problem::new`].
+/// Everything is made from `op`, `data` and `seed`, and these are what a problem prints: what failed once is pasted into a
+/// test of its own, with [`printed`](crate::printed).
 pub struct Problem<O: Operator> {
     op: O,
     data: Data,

@@ -70,6 +70,11 @@ impl Limits {
         (choose(&self.ic), choose(&self.h), choose(&self.w)).prop_map(|(c, h, w)| Shape::new(c, h, w))
     }
 
+    /// Channels of a result.
+    pub fn oc(&self) -> impl Strategy<Value = usize> + use<> {
+        choose(&self.oc)
+    }
+
     /// A window.
     pub fn window(&self) -> impl Strategy<Value = Window> + use<> {
         let sizes = (choose(&self.kernels), choose(&self.strides), choose(&self.dilations));

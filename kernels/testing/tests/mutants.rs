@@ -40,14 +40,14 @@ fn conv(p: &Problem<Convolution>, layout: Layout, bug: Bug, dst: &mut [f32]) {
         Bug::DilationIgnored => (dh, dw) = (1, 1),
         _ => {}
     }
-    for o in 0..p.oc() {
+    for (o, bias) in bias.into_iter().enumerate() {
         if bug == Bug::TailOfChannels && o >= p.oc() / 8 * 8 {
             continue;
         }
         let first = if bug == Bug::GroupsIgnored { 0 } else { o / group_oc * group_ic };
         for (oy, ox) in (0..p.oh()).flat_map(|oy| (0..p.ow()).map(move |ox| (oy, ox))) {
             let i = layout.index(p.dst_shape(), o, oy, ox);
-            let mut sum = if bug == Bug::BiasBehindActivation { 0.0 } else { bias[o] };
+            let mut sum = if bug == Bug::BiasBehindActivation { 0.0 } else { bias };
             for (c, y, x) in (0..group_ic).flat_map(|c| (0..kh * kw).map(move |tap| (c, tap / kw, tap % kw)))
             {
                 if bug == Bug::OneProductLeftOut && (c, y, x) == (group_ic - 1, kh - 1, kw - 1) {
@@ -80,9 +80,9 @@ fn conv(p: &Problem<Convolution>, layout: Layout, bug: Bug, dst: &mut [f32]) {
                 sum += added;
             }
             if bug == Bug::BiasBehindActivation {
-                sum += bias[o];
+                sum += bias;
             }
-            if bug == Bug::LastColumnTwice && ox + 1 == p.ow() && p.ow() % 4 != 0 {
+            if bug == Bug::LastColumnTwice && ox + 1 == p.ow() && !p.ow().is_multiple_of(4) {
                 sum += sum;
             }
             dst[i] = if bug == Bug::AddsToDestination { dst[i] + sum } else { sum };
@@ -169,6 +169,20 @@ fn a_failure_says_where() {
     );
     let short = p.compare(&dst[..119], Layout::Nchw).unwrap_err();
     assert_eq!(short.to_string(), "119 elements, expected 120");
+}
+
+/// Weights in the order of PyTorch, of TensorFlow and of XNNPACK are the same weights.
+#[test]
+fn weights_of_every_order() {
+    for p in everything().seeded(4).take(50) {
+        let (hwio, ohwi, [kh, kw]) = (p.weights_hwio(), p.weights_ohwi(), p.kernel());
+        let (oc, ic) = (p.oc(), p.ic() / p.groups());
+        for (i, &weight) in p.weights().iter().enumerate() {
+            let (o, c, y, x) = (i / (ic * kh * kw), i / (kh * kw) % ic, i / kw % kh, i % kw);
+            assert_eq!(hwio[((y * kw + x) * ic + c) * oc + o], weight);
+            assert_eq!(ohwi[((o * kh + y) * kw + x) * ic + c], weight);
+        }
+    }
 }
 
 /// A problem that was printed is the same problem again.

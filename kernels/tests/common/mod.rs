@@ -7,10 +7,10 @@ use kernels::Window;
 use kernels::{Activation, ChannelOrder, Isa, Padding, Parallel, Serial, Shape, Tensor, View, ViewMut};
 use kernels_testing::blocked::{Frame, Framed, frames, orders, unique_orders};
 use kernels_testing::{Guarded, Layout, Operator, Problem, Problems, Random, assert_same_bits, fit};
-use proptest::prelude::*;
 use std::fmt::Arguments;
 
-pub(crate) use kernels_testing::{self as testing, Data, Pad, config};
+pub(crate) use kernels_testing::proptest::prelude::*;
+pub(crate) use kernels_testing::{Data, Pad, config};
 pub(crate) use operators::*;
 
 /// Every channel count that the deterministic loops go through.
@@ -91,11 +91,7 @@ impl How {
 
 /// Problems in memory of all kinds.
 pub(crate) fn framed<P: Strategy>(problems: P) -> impl Strategy<Value = (P::Value, How)> {
-    (problems, [any_frame(), any_frame()]).prop_map(|(p, frames)| (p, How { frames, ..How::default() }))
-}
-
-fn any_frame() -> BoxedStrategy<Frame> {
-    frames().boxed()
+    (problems, [frames(), frames()]).prop_map(|(p, frames)| (p, How { frames, ..How::default() }))
 }
 
 /// Problems in memory of all kinds, read and written through orders of all kinds; where `once`, no slot is read twice.

@@ -128,8 +128,6 @@ fn bench_tells_all_that_it_promises() {
             assert!((gflops * times[0] / (6e-6 * macs as f64) - 1.0).abs() < 1e-3, "{report}");
             let percent = 100.0 * gflops / number(&report, "peak_gflops");
             assert!((number(&report, "percent_of_peak") / percent - 1.0).abs() < 1e-3, "{report}");
-            // More than the peak would be a wrong peak; a loaded machine may bring it near.
-            assert!(percent > 0.5 && percent < 105.0, "{report}");
         }
     }
 }
@@ -168,6 +166,17 @@ fn the_peak_is_that_of_the_processors_really_had() {
     assert_eq!(json(&["bench", "--size", "32", "--seconds", "0.01", "--json"])["processors"], here);
 }
 
+/// More than the peak would be a wrong peak.
+#[test]
+#[ignore = "times things: cargo test -p model -- --ignored --test-threads 1"]
+fn bench_stays_below_the_peak() {
+    for isa in Isa::available() {
+        let report = json(&["bench", "--size", "96", "--isa", isa.name(), "--seconds", "0.1", "--json"]);
+        let percent = number(&report, "percent_of_peak");
+        assert!(percent > 0.5 && percent < 105.0, "{report}");
+    }
+}
+
 #[test]
 fn bench_for_people() {
     let text = run(["bench", "--width", "1", "--size", "33x64", "--seconds", "0.05"]).good();
@@ -179,6 +188,7 @@ fn bench_for_people() {
 }
 
 #[test]
+#[ignore = "times things: cargo test -p model -- --ignored --test-threads 1"]
 fn the_layers_of_a_profile_add_up_to_the_end_to_end_time() {
     // Other work on the machine, the other tests for one, may spoil a measurement, hardly ten in a row.
     let mut seen = Vec::new();

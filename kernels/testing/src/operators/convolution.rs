@@ -234,7 +234,7 @@ impl Problem<Convolution> {
 
 /// Draws a convolution with as many groups as `limits` say.
 pub(crate) fn draw(limits: &Limits) -> BoxedStrategy<Convolution> {
-    let channels = (limits.src(), choose(&limits.oc), choose(&limits.groups));
+    let channels = (limits.src(), limits.oc(), choose(&limits.groups));
     let fused = (choose(&limits.bias), choose(&limits.batch_norm), choose(&limits.residual));
     (channels, limits.window(), fused, limits.activation())
         .prop_map(|((src, oc, groups), window, (bias, batch_norm, residual), activation)| {
