@@ -332,12 +332,8 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const H: usize, const 
             }
         }
         unroll!(m < MR, {
-            unroll!(v < NV, {
-                s.store(acc[m][v], dst.add(place((m, step), first + v * S::LANES, stride)))
-            });
-            unroll!(v < H, {
-                h.store(tail[m][v], dst.add(place((m, step), first + NV * S::LANES, stride)))
-            });
+            unroll!(v < NV, { s.store(acc[m][v], dst.add(place((m, step), first + v * S::LANES, stride))) });
+            unroll!(v < H, { h.store(tail[m][v], dst.add(place((m, step), first + NV * S::LANES, stride))) });
         });
     }
 }

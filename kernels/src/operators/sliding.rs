@@ -163,7 +163,9 @@ impl<'a> Job<'a> {
                 for panel in panels.clone() {
                     // What will be read next: of the next panel, or of the first one the next part.
                     let mut upcoming = match filters.packed.is_large() {
-                        true if panel + 1 < panels.end => filters.packed.upcoming_part(panel + 1, part.clone()),
+                        true if panel + 1 < panels.end => {
+                            filters.packed.upcoming_part(panel + 1, part.clone())
+                        }
                         true => {
                             let next = part.end..inputs.end.min(part.end + KC);
                             filters.packed.upcoming_part(panels.start, next)
@@ -247,7 +249,8 @@ impl<'a> Job<'a> {
                 if k.is_empty() && !(whole.is_empty() && part.start == first) {
                     continue;
                 }
-                let (begins, ends) = (i == 0 && k.start == whole.start, i + 1 == pieces && k.end == whole.end);
+                let (begins, ends) =
+                    (i == 0 && k.start == whole.start, i + 1 == pieces && k.end == whole.end);
                 let (src_step, dst_step) = (steps[1 - across], dst_steps[1 - across]);
                 // Pixels that the last of the full tiles would do a second time.
                 let again = pixels.next_multiple_of(mr) - pixels;

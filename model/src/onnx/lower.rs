@@ -14,8 +14,7 @@ use super::view::{Piece, View, channel_piece};
 use crate::Error;
 use crate::graph::{self, Graph, Parameters, Value};
 use crate::images::Layout;
-use kernels::Activation;
-use kernels::reference::Window;
+use kernels::{Activation, Window};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -252,7 +251,7 @@ impl<'n, 'a> Lowering<'n, 'a> {
         let &[n, c, h, w] = &shape[..] else { return None };
         let channels = self.net.sizes.count(c)?;
         let image = self.graph.inputs().next()?;
-        let value = self.push("", graph::Conv::new(channels, 1, 1), &[image], None).ok()?;
+        let value = self.push("", graph::Conv::new(channels, Window::new(1)), &[image], None).ok()?;
         Some(View::map(&self.net.sizes, value, channels, [n, h, w]))
     }
 
@@ -405,13 +404,6 @@ impl<'n, 'a> Lowering<'n, 'a> {
 
     /// What slides, as the kernels have it.
     fn window(&self, view: &View, window: &net::Window, dilation: [usize; 2]) -> Result<Window, Why> {
-        let ([kh, kw], [sh, sw]) = (window.kernel, window.stride);
-        if kh != kw || sh != sw || dilation != [1, 1] {
-            return why(
-                format!("a window of {kh}x{kw}, strides {sh} and {sw}, dilations {dilation:?}"),
-                "square windows of one stride are supported",
-            );
-        }
         let padding = match window.padding {
             Padding::Sides([top, left, bottom, right]) => {
                 kernels::Padding::Sides { top, bottom, left, right }
@@ -431,7 +423,7 @@ impl<'n, 'a> Lowering<'n, 'a> {
                 kernels::Padding::Sides { top, bottom, left, right }
             }
         };
-        Ok(Window { kernel: kh, stride: sh, padding })
+        Ok(Window { kernel: window.kernel, stride: window.stride, dilation, padding })
     }
 
     fn conv(&mut self, input: usize, conv: &net::Conv, shape: &[Num], name: &str) -> Result<View, Why> {
@@ -481,7 +473,7 @@ impl<'n, 'a> Lowering<'n, 'a> {
                 let op = graph::Op::Linear(graph::Linear { oc, bias, activation: Activation::None });
                 self.push(name, op, &[view.value], Some(numbers(None)))?
             } else {
-                let mut conv = graph::Conv::new(oc, 1, 1);
+                let mut conv = graph::Conv::new(oc, Window::new(1));
                 conv.bias = bias;
                 self.push(name, conv, &[view.value], Some(numbers(None)))?
             };
@@ -495,9 +487,6 @@ impl<'n, 'a> Lowering<'n, 'a> {
         let (true, Some((h, w))) = (flat, sides) else {
             return Err("a matrix product over an axis that is not that of the channels".into());
         };
-        if h != w {
-            return why(format!("a map of {h}x{w} pixels is flattened"), "a square map, or a global average");
-        }
         let inner: Vec<Piece> = view.axes[1].clone();
         let channel_view = View {
             axes: vec![inner.iter().copied().filter(|p| matches!(p, Piece::Channel { .. })).collect()],
@@ -527,7 +516,7 @@ impl<'n, 'a> Lowering<'n, 'a> {
             let (channel, row, column) = (at / (h * w), at / w % h, at % w);
             *to = Some(channel * strides[0] + row * strides[1] + column * strides[2]);
         }
-        let mut op = graph::Conv::new(oc, h, 1).padding(kernels::Padding::all(0));
+        let mut op = graph::Conv::new(oc, Window::rectangle(h, w));
         op.bias = bias;
         let value = self.push(name, op, &[ordered.value], Some(numbers(Some(order.into()))))?;
         let axes = vec![vec![Piece::Batch], channel_piece(oc)];
@@ -552,6 +541,14 @@ impl<'n, 'a> Lowering<'n, 'a> {
         let activation = match unary {
             Unary::Clip { low: 0.0, high: f32::INFINITY } => Activation::Relu,
             Unary::Clip { low: 0.0, high: 6.0 } => Activation::Relu6,
+            Unary::Clip { low, high } => Activation::Clamp { low, high },
+            Unary::LeakyRelu(slope) => Activation::LeakyRelu { slope },
+            Unary::HardSigmoid { alpha, beta } => Activation::HardSigmoid { slope: alpha, offset: beta },
+            Unary::HardSwish => Activation::HardSwish,
+            Unary::Sigmoid => Activation::Sigmoid,
+            Unary::Silu => Activation::Silu,
+            Unary::Gelu { tanh: false } => Activation::Gelu,
+            Unary::Gelu { tanh: true } => Activation::GeluTanh,
             other => {
                 return why(
                     format!("the function {other:?} inside a network"),
