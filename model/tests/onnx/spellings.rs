@@ -3,7 +3,7 @@
 use crate::writer::{Attribute, Net};
 use crate::{array, near, run, weights};
 use kernels::reference::{self, Planar};
-use kernels::{Padding, Shape};
+use kernels::{Padding, Shape, Window};
 use model::npy::Array;
 use model::onnx::{Fate, check_bytes};
 
@@ -273,14 +273,14 @@ fn scales_and_shifts_become_weights() {
             }),
         );
         let window = window(3, 1, Padding::all(pad as usize));
-        let expected = reference::convolution(&scaled, window, &weights(9, 4 * C * 9), None);
+        let expected = reference::convolution(&scaled, window, 1, &weights(9, 4 * C * 9), None);
         near(&run(&net, &x)[0].values, &expected.data);
         assert_eq!(check_bytes(&net.bytes()).unwrap().layers, layers, "pad {pad}");
     }
 }
 
-fn window(kernel: usize, stride: usize, padding: Padding) -> reference::Window {
-    reference::Window { kernel, stride, padding }
+fn window(kernel: usize, stride: usize, padding: Padding) -> Window {
+    Window::new(kernel).stride(stride).padding(padding)
 }
 
 /// Windows that no exporter of today would write: one tap that is padded, and one tap per channel.
@@ -356,7 +356,7 @@ fn padding_in_every_spelling() {
         (auto("NOTSET"), sides(0, 0, 0, 0)),
     ];
     for (i, (net, padding)) in cases.into_iter().enumerate() {
-        let expected = reference::convolution(&src, window(3, 2, padding), &kernel, None);
+        let expected = reference::convolution(&src, window(3, 2, padding), 1, &kernel, None);
         let found = run(&net, &x);
         assert_eq!(found[0].shape, [1, 4, expected.shape.h, expected.shape.w], "case {i}");
         near(&found[0].values, &expected.data);
@@ -371,7 +371,7 @@ fn padding_in_every_spelling() {
     for (h, w) in [(6, 9), (5, 4), (1, 1)] {
         let x = array(&[1, 3, h, w]);
         let src = Planar::new(Shape::new(3, h, w), &x.values);
-        let expected = reference::convolution(&src, window(3, 2, Padding::Same), &kernel, None);
+        let expected = reference::convolution(&src, window(3, 2, Padding::Same), 1, &kernel, None);
         near(&run(&net, &x)[0].values, &expected.data);
     }
 }

@@ -36,7 +36,7 @@ fn detector(batch: crate::writer::Dim) -> Net {
 
 fn expected(image: &[f32]) -> (Vec<f64>, Vec<f64>) {
     let src = Planar::new(Shape::new(3, 4, 6), image);
-    let window = reference::Window { kernel: 3, stride: 2, padding: kernels::Padding::all(1) };
+    let window = kernels::Window::new(3).stride(2).pad(1);
     let small = reference::max_pool(&src, window);
     let mut pairs: Vec<[f64; 2]> = Vec::new();
     for map in [src, small] {
