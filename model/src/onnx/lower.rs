@@ -561,10 +561,11 @@ impl<'n, 'a> Lowering<'n, 'a> {
     }
 
     fn binary(&mut self, binary: Binary, a: usize, b: usize, name: &str) -> Result<View, Why> {
+        let shapes = [a, b].map(|input| self.net.sizes.show_all(&self.net.nodes[input].shape));
         let (a, b) = (self.view(a)?, self.view(b)?);
         let (a, mut b) = (self.in_order(&a)?, self.in_order(&b)?);
         if a.axes != b.axes || a.channels != b.channels {
-            return Err(format!("{binary:?} of tensors of different axes").into());
+            return Err(format!("{binary:?} of {} and {}", shapes[0], shapes[1]).into());
         }
         match binary {
             Binary::Add => {}

@@ -404,7 +404,7 @@ impl Ends {
             }
             for (axis, (&num, &len)) in input.shape.iter().zip(found).enumerate() {
                 if axis == 0 {
-                    let one_by_one = self.batch.is_none_or(|batch| len.is_multiple_of(batch));
+                    let one_by_one = self.batch.is_none_or(|batch| len > 0 && len.is_multiple_of(batch));
                     if index == 0 {
                         fit.n = len;
                     }
