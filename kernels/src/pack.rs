@@ -13,6 +13,7 @@
 use crate::activation::Activation;
 use crate::backend::{Kernels, Tile};
 use crate::error::Error;
+use crate::micro::activation::{Curve, Epilogue, Lines};
 use crate::micro::gemm::{Gemm, PixelStep, Upcoming};
 use crate::tensor::{BLOCK, Buffer, extent};
 use alloc::vec::Vec;
@@ -158,9 +159,9 @@ pub(crate) struct Product<'a> {
     pub(crate) residual_block_stride: usize,
     /// Whether sums begin at the bias, or at what `dst` holds.
     pub(crate) first: bool,
-    /// Whether residual and activation follow.
+    /// Whether residual and epilogue follow.
     pub(crate) last: bool,
-    pub(crate) activation: Activation,
+    pub(crate) epilogue: &'a Epilogue,
     /// What will be read next.
     pub(crate) prefetch: [Upcoming; 2],
 }
@@ -218,7 +219,7 @@ impl Packed {
         // SAFETY: the weights are the panel's own, `nr` for each of its k, its bias before them; the rest is the caller's.
         // (A ragged last register ends within its block.)
         unsafe {
-            (panel.tile.product[product.step as usize])(&Gemm {
+            let gemm = Gemm {
                 src: product.src,
                 offsets: product.offsets.as_ptr(),
                 kc: product.offsets.len(),
@@ -234,9 +235,13 @@ impl Packed {
                 dst_step: product.dst_step,
                 first: product.first,
                 last: product.last,
-                epilogue: self.kernels.epilogue(product.activation),
+                bounds: &product.epilogue.bounds,
                 prefetch: product.prefetch,
-            });
+            };
+            match &product.epilogue.curve {
+                Some(curve) if product.last => curved(panel.tile, product.step, &gemm, curve),
+                _ => (panel.tile.product[product.step as usize])(&gemm),
+            }
         }
     }
 
@@ -262,6 +267,7 @@ impl Packed {
             }
             offsets
         };
+        let epilogue = self.kernels.epilogue(activation);
         let k = self.panels[panels.start].k.clone();
         let block = self.panels[panels.start].slot / BLOCK;
         assert!(src.len() >= k.len(), "an element for each input");
@@ -288,11 +294,51 @@ impl Packed {
                         residual_block_stride: 0,
                         first: first && start == k.start,
                         last: end == k.end,
-                        activation,
+                        epilogue: &epilogue,
                         prefetch: [Upcoming::NOTHING; 2],
                     });
                 }
             }
         }
+    }
+}
+
+/// A product whose sums get a curve: a few pixels at a time, which are in the first-level cache still.
+///
+/// # Safety
+/// The contract of [`Gemm`], whose steps are those of its pixels.
+#[cold]
+unsafe fn curved(tile: &Tile, step: PixelStep, gemm: &Gemm, curve: &Curve) {
+    // Enough for a call, in whole tiles. A rest that is shorter goes with the run before it.
+    let most = 24usize.next_multiple_of(tile.mr);
+    let mut start = 0;
+    while start < gemm.pixels {
+        let rest = gemm.pixels - start;
+        let pixels = if rest < 2 * most { rest } else { most };
+        let at = start * gemm.dst_step;
+        let part = Gemm {
+            src: gemm.src.wrapping_add(start * gemm.src_step),
+            dst: gemm.dst.wrapping_add(at),
+            residual: if gemm.residual.is_null() { gemm.residual } else { gemm.residual.wrapping_add(at) },
+            pixels,
+            prefetch: if start == 0 { gemm.prefetch } else { [Upcoming::NOTHING; 2] },
+            ..*gemm
+        };
+        let lines = Lines {
+            activation: curve.activation,
+            at: part.dst,
+            pixels,
+            step: gemm.dst_step,
+            block_stride: gemm.dst_block_stride,
+            lane: gemm.lane,
+            nv: tile.nv,
+            half: tile.half,
+        };
+        // SAFETY: some of the caller's pixels; the curve is applied to the registers that were just stored for them.
+        unsafe {
+            (tile.product[step as usize])(&part);
+            (curve.apply)(&lines);
+        }
+        start += pixels;
     }
 }

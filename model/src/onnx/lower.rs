@@ -603,29 +603,42 @@ impl<'n, 'a> Lowering<'n, 'a> {
         shape: &[Num],
         name: &str,
     ) -> Result<View, Why> {
-        let view = self.map(input)?;
-        let [before, after] = pads.map(|pads| pads.iter().map(|&pad| self.net.sizes.count(pad)).collect());
-        let (before, after): (Vec<_>, Vec<_>) = (before, after);
-        let (&[Some(0), Some(0), Some(top), Some(left)], &[Some(0), Some(0), Some(bottom), Some(right)]) =
-            (&before[..], &after[..])
-        else {
-            return why(
-                "padding of other axes, or by what depends on the size",
-                "padding of rows and columns",
-            );
-        };
+        let view = self.view(input)?;
+        let mut extents = view.extents;
+        let mut sides = [[0; 2]; 2];
+        for (at, axis) in view.axes.iter().enumerate() {
+            let side = match axis[..] {
+                [Piece::Row] => Some(0),
+                [Piece::Column] => Some(1),
+                _ => None,
+            };
+            match (pads.map(|pads| self.net.sizes.count(pads[at])), side) {
+                ([Some(0), Some(0)], _) => {}
+                ([Some(before), Some(after)], Some(side)) => {
+                    sides[side] = [before, after];
+                    extents[1 + side] = shape[at];
+                }
+                _ => {
+                    return why(
+                        "padding of other axes, or by what depends on the size",
+                        "padding of rows and columns",
+                    );
+                }
+            }
+        }
         if number != 0.0 {
             return why(
                 format!("padding with {number} before what cannot take it over"),
                 "padding with zeros",
             );
         }
+        let [[top, bottom], [left, right]] = sides;
         let padding = kernels::Padding::Sides { top, bottom, left, right };
         let mut op = graph::Conv::new(view.channels, Window::new(1).padding(padding));
         op.groups = view.channels;
         let numbers = Numbers::Given { weights: vec![1.0; view.channels].into(), bias: None };
         let value = self.push(name, op, &[view.value], Some(numbers))?;
-        Ok(View::map(&self.net.sizes, value, view.channels, [shape[0], shape[2], shape[3]]))
+        Ok(View { value, extents, ..view })
     }
 
     fn unary(&mut self, input: usize, unary: Unary, name: &str) -> Result<View, Why> {
