@@ -33,6 +33,8 @@ mod error;
 mod files;
 pub mod graph;
 mod images;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod photo;
 mod probabilities;
 pub mod shufflenet;

@@ -70,9 +70,8 @@ impl Kernels {
 
     /// What the kernels do for `activation`.
     pub(crate) fn epilogue(&self, activation: Activation) -> Epilogue {
-        let (low, high) = activation.bounds();
         let curve = Curve { activation, apply: self.curve, registers: 16 / self.lanes };
-        Epilogue { bounds: Bounds { low, high }, curve: activation.is_curve().then_some(curve) }
+        Epilogue { bounds: Bounds::new(activation.bounds()), curve: activation.is_curve().then_some(curve) }
     }
 }
 

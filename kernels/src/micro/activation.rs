@@ -10,21 +10,24 @@ use crate::simd::{ROUND, Simd};
 use core::ops::Range;
 
 /// What becomes of sums.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Epilogue {
     pub(crate) bounds: Bounds,
     pub(crate) curve: Option<Curve>,
 }
 
 /// What a kernel keeps its sums between; infinite where there is no bound.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) low: f32,
     pub(crate) high: f32,
+    /// Whether they are finite: one comparison per tile.
+    pub(crate) has_low: bool,
+    pub(crate) has_high: bool,
 }
 
 /// A curve, with the function of the instruction set that applies it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Curve {
     pub(crate) activation: Activation,
     pub(crate) apply: unsafe fn(&Lines),
@@ -48,6 +51,38 @@ pub(crate) struct Lines {
     pub(crate) lane: usize,
     pub(crate) nv: usize,
     pub(crate) half: bool,
+}
+
+impl Bounds {
+    pub(crate) fn new((low, high): (f32, f32)) -> Self {
+        Self { low, high, has_low: low > f32::NEG_INFINITY, has_high: high < f32::INFINITY }
+    }
+
+    /// The lower bound, if there is one. (Volatile, or LLVM reads it before all loops, into registers that the sums need.)
+    ///
+    /// # Safety
+    /// Bounds are readable at `bounds`.
+    #[inline(always)]
+    pub(crate) unsafe fn low(bounds: *const Self) -> Option<f32> {
+        // SAFETY: the caller's.
+        unsafe {
+            (&raw const (*bounds).has_low).read_volatile().then(|| (&raw const (*bounds).low).read_volatile())
+        }
+    }
+
+    /// The upper bound, as [`low`](Self::low).
+    ///
+    /// # Safety
+    /// Bounds are readable at `bounds`.
+    #[inline(always)]
+    pub(crate) unsafe fn high(bounds: *const Self) -> Option<f32> {
+        // SAFETY: the caller's.
+        unsafe {
+            (&raw const (*bounds).has_high)
+                .read_volatile()
+                .then(|| (&raw const (*bounds).high).read_volatile())
+        }
+    }
 }
 
 impl Epilogue {

@@ -145,12 +145,10 @@ unsafe fn tile<S: Simd, const K: usize, const STRIDE: usize, const T: usize, con
                 }
             });
         }
-        // (Volatile, or LLVM loads them before all loops, into registers that the sums need.)
-        let Bounds { low, high } = core::ptr::read_volatile(&args.bounds);
-        if low > f32::NEG_INFINITY {
+        if let Some(low) = Bounds::low(&args.bounds) {
             unroll!(t < T, { acc[t] = s.max(s.splat(low), acc[t]) });
         }
-        if high < f32::INFINITY {
+        if let Some(high) = Bounds::high(&args.bounds) {
             unroll!(t < T, { acc[t] = s.min(s.splat(high), acc[t]) });
         }
         let dst = args.dst.add((at.oy * args.ow + at.ox) * 16 + at.lane);
@@ -221,7 +219,7 @@ unsafe fn any_tile<S: Simd, const T: usize>(s: S, args: &Depthwise, at: Place) {
                 });
             }
         }
-        let Bounds { low, high } = core::ptr::read_volatile(&args.bounds);
+        let Bounds { low, high, .. } = core::ptr::read_volatile(&args.bounds);
         let dst = args.dst.add((at.oy * args.ow + at.ox) * 16 + at.lane);
         unroll!(t < T, { s.store(s.min(s.splat(high), s.max(s.splat(low), acc[t])), dst.add(t * 16)) });
     }

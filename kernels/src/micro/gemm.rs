@@ -7,7 +7,7 @@
 //!         x = src + offsets[k]                         one table entry per k: any channel order, any tap
 //!         w[NV] = panel[k]                             NV registers of output channels, packed in this order
 //!         for m in 0..MR: acc[m][..] += x[m * STEP] * w[..]
-//!     dst[pixel][channel] = clamp(acc + residual)          and a curve, now and then, over what was just stored
+//!     dst[pixel][channel] = clamp(acc + residual)
 //! ```
 //!
 //! 1. `STEP`, the distance between pixels, is a constant, so the MR broadcasts of one k are one base register and
@@ -22,11 +22,9 @@
 //! 6. While the first tiles of a panel run, a line or two per k of what will be read next (the next panel) are fetched
 //!    into the second-level cache.
 
-use crate::activation::Activation;
-use crate::micro::activation::{Bounds, Epilogue, Lines};
+use crate::micro::activation::Bounds;
 use crate::micro::unroll;
 use crate::simd::Simd;
-use core::ops::Range;
 
 /// Elements from one pixel of the source to the next, among those the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +49,7 @@ impl PixelStep {
     pub(crate) const COUNT: usize = 7;
 
     /// The constant for pixels `step` apart, if there is one. Of these, only `Blocked` has tiles of every height; the others
-    /// are used where `fills`: where full tiles do (nearly) no pixel twice, and none whose sums were begun elsewhere.
+    /// are used where `fills`: where full tiles leave (nearly) no pixel.
     pub(crate) fn of(step: usize, fills: bool) -> Self {
         match step {
             16 => Self::Blocked,
@@ -69,7 +67,7 @@ impl PixelStep {
 ///
 /// Contract: for each `k < kc` and `pixel < pixels`, `src + offsets[k] + pixel * STEP` is readable; a row of the panel
 /// is the registers of the tile; `weights` holds `kc` rows and `bias` one; `dst` (and `residual`, unless null) hold, for
-/// each register of the panel and each pixel, its lanes where `place` says.
+/// each register of the panel and each pixel, its lanes where `place` says; `bounds` are readable.
 pub(crate) struct Gemm {
     pub(crate) src: *const f32,
     pub(crate) offsets: *const u32,
@@ -85,14 +83,15 @@ pub(crate) struct Gemm {
     pub(crate) dst_block_stride: usize,
     /// The lane of that block at which it begins, a multiple of the lanes of a register.
     pub(crate) lane: usize,
-    /// Elements from one pixel to the next, of the source and of `dst` and `residual`; looked at only where `STEP` is 0.
+    /// Elements from one pixel to the next, of the source and of `dst` and `residual`; constants stand in for them unless `STEP`
+    /// is 0.
     pub(crate) src_step: usize,
     pub(crate) dst_step: usize,
     /// Whether sums begin at `bias`, or at what `dst` holds.
     pub(crate) first: bool,
-    /// Whether `residual` and `epilogue` apply.
+    /// Whether `residual` and `bounds` apply.
     pub(crate) last: bool,
-    pub(crate) epilogue: Epilogue,
+    pub(crate) bounds: *const Bounds,
     /// What will be read next.
     pub(crate) prefetch: [Upcoming; 2],
 }
@@ -119,9 +118,6 @@ impl Upcoming {
 /// As few as are enough spread the load on memory.
 const LINES_PER_K: usize = 3;
 
-/// Pixels at least that a curve is applied to at a time: enough for a call, few enough to be in the first-level cache still.
-const RUN: usize = 24;
-
 /// Where the register at lane `lane`, counted from the beginning of a block, lies for the `m`-th of pixels `step` apart.
 #[inline(always)]
 fn place((m, step): (usize, usize), lane: usize, block_stride: usize) -> usize {
@@ -146,9 +142,6 @@ pub(crate) unsafe fn run<S: Simd, const MR: usize, const NV: usize, const H: usi
     let every_height = const { STEP == 16 || STEP == 0 };
     let (least, longer) = (args.pixels / tiles, args.pixels % tiles);
     let mut pixel = 0;
-    let dst_step = if STEP == 0 { args.dst_step } else { 16 };
-    // The first pixel that a curve has not been applied to.
-    let mut bare = 0;
     let mut tile_index = 0;
     let [mut upcoming, mut later] = args.prefetch;
     let per_k = (upcoming.lines + later.lines).div_ceil((tiles * args.kc).max(1)).clamp(1, LINES_PER_K);
@@ -190,39 +183,8 @@ pub(crate) unsafe fn run<S: Simd, const MR: usize, const NV: usize, const H: usi
                 _ => unreachable!("tiles are at most the table's height"),
             }
         }
-        // (A tile may have stored some pixels a second time.)
-        bare = bare.min(pixel);
         pixel += rows;
-        if args.last
-            && let Some(curve) = args.epilogue.curve
-            && (pixel - bare >= RUN || pixel == args.pixels)
-        {
-            // SAFETY: these are registers that the last tiles have stored.
-            unsafe { (curve.apply)(&lines(args, curve.activation, (NV, H), dst_step, bare..pixel)) };
-            bare = pixel;
-        }
         tile_index += 1;
-    }
-}
-
-/// What tiles have stored for some pixels.
-#[inline(always)]
-fn lines(
-    args: &Gemm,
-    activation: Activation,
-    (nv, h): (usize, usize),
-    step: usize,
-    pixels: Range<usize>,
-) -> Lines {
-    Lines {
-        activation,
-        at: args.dst.wrapping_add(pixels.start * step),
-        pixels: pixels.len(),
-        step,
-        block_stride: args.dst_block_stride,
-        lane: args.lane,
-        nv,
-        half: h > 0,
     }
 }
 
@@ -317,14 +279,13 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const H: usize, const 
                     });
                 });
             }
-            let Bounds { low, high } = args.epilogue.bounds;
-            if low > f32::NEG_INFINITY {
+            if let Some(low) = Bounds::low(args.bounds) {
                 unroll!(m < MR, {
                     unroll!(v < NV, { acc[m][v] = s.max(s.splat(low), acc[m][v]) });
                     unroll!(v < H, { tail[m][v] = h.max(h.splat(low), tail[m][v]) });
                 });
             }
-            if high < f32::INFINITY {
+            if let Some(high) = Bounds::high(args.bounds) {
                 unroll!(m < MR, {
                     unroll!(v < NV, { acc[m][v] = s.min(s.splat(high), acc[m][v]) });
                     unroll!(v < H, { tail[m][v] = h.min(h.splat(high), tail[m][v]) });

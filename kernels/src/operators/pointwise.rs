@@ -188,6 +188,7 @@ impl Job<'_> {
             Some(view) => (view.at(0, pixels.start), view.block_stride()),
         };
         let to = dst.at(0, pixels.start).wrapping_sub(self.first_block * dst.block_stride());
+        let epilogue = packed.kernels.epilogue(op.activation);
         let mut offsets = [0u32; KC];
         let mut filled = 0..0;
         for panel in panels.clone() {
@@ -225,7 +226,7 @@ impl Job<'_> {
                         residual_block_stride,
                         first,
                         last,
-                        activation: op.activation,
+                        epilogue: &epilogue,
                         prefetch: if last { [next, also] } else { [Upcoming::NOTHING; 2] },
                     });
                 }

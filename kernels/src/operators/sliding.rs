@@ -18,6 +18,7 @@
 
 use crate::activation::Activation;
 use crate::error::Error;
+use crate::micro::activation::Epilogue;
 use crate::micro::gemm::{PixelStep, Upcoming};
 use crate::operators::filters::Filters;
 use crate::pack::{KC, Product};
@@ -117,7 +118,7 @@ pub(crate) struct Map<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Job<'a> {
     filters: &'a Filters,
-    activation: Activation,
+    epilogue: Epilogue,
     map: Map<'a>,
     /// Where inputs `filled` (among all that panels have) lie, from a window's first tap on.
     offsets: [u32; KC],
@@ -142,7 +143,8 @@ impl<'a> Job<'a> {
         map: Map<'a>,
     ) -> Result<Self, Error> {
         expect_offsets(map.sides, map.src.pixel(), Some(map.src.channel(slots - 1)), map.src.shape())?;
-        Ok(Self { filters, activation, map, offsets: [0; KC], filled: 0..0 })
+        let epilogue = filters.packed.kernels.epilogue(activation);
+        Ok(Self { filters, epilogue, map, offsets: [0; KC], filled: 0..0 })
     }
 
     /// Computes some panels of some rows of windows.
@@ -250,12 +252,14 @@ impl<'a> Job<'a> {
                 let (begins, ends) =
                     (i == 0 && k.start == whole.start, i + 1 == pieces && k.end == whole.end);
                 let (src_step, dst_step) = (steps[1 - across], dst_steps[1 - across]);
-                // Pixels that the last of the full tiles would do a second time.
-                let again = pixels.next_multiple_of(mr) - pixels;
+                // Pixels that full tiles leave: the last tile does others of its pixels a second time, or they are done one by one,
+                // where sums were begun elsewhere.
+                let left = pixels % mr;
+                let dear = if begins && left > 0 { mr - left } else { left };
                 let step = match pixels {
                     1 => PixelStep::Blocked,
                     _ if dst_step != BLOCK => PixelStep::Any,
-                    _ => PixelStep::of(src_step, again == 0 || begins && pixels > 12 * again),
+                    _ => PixelStep::of(src_step, dear == 0 || pixels > 12 * dear),
                 };
                 let prefetch = upcoming.take(pixels.div_ceil(mr) * k.len());
                 // SAFETY: every k names a tap inside the image for all pixels of the run, and a slot that the source has; the
@@ -276,7 +280,7 @@ impl<'a> Job<'a> {
                         residual_block_stride: self.map.residual_block_stride,
                         first: begins,
                         last: ends,
-                        activation: self.activation,
+                        epilogue: &self.epilogue,
                         prefetch: [prefetch, Upcoming::NOTHING],
                     });
                 }

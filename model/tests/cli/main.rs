@@ -4,6 +4,7 @@ mod arrays;
 mod checkpoints;
 mod files;
 mod measured;
+mod networks;
 #[cfg(target_os = "linux")]
 mod outputs;
 mod photos;
