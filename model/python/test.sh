@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the wheel, installs it into an empty environment and tests it there: pytest, mypy, and the stubs against the module.
 # Wants Python 3.10 or later (PYTHON=...) and PyPI. OUT=FOLDER keeps the wheel. Arguments are more packages to install: with
-# `torch torchvision` logits are compared with theirs.
+# `torch torchvision` logits are compared with theirs, with `ray[data]` a worker of examples/ray_classify.py is killed.
 set -euo pipefail
 cd "$(dirname "$0")"
 python=${PYTHON:-python3}
@@ -15,7 +15,7 @@ PATH=$work/build/bin:$PATH "$work/build/bin/maturin" build --release --out "${OU
 
 "$python" -m venv "$work/empty"
 "$work/empty/bin/pip" install --quiet "${OUT:-$work/wheels}"/shufflenet-*-abi3-*.whl numpy pytest hypothesis mypy "$@"
-cp -r tests pyproject.toml "$work"
+cp -r tests examples pyproject.toml "$work"
 cd "$work"
 empty/bin/python -c 'import sys, shufflenet; print("imported from", shufflenet.__file__); sys.exit("hypothesis" in sys.modules)'
 empty/bin/python -m pytest -q -rs -p no:cacheprovider tests
