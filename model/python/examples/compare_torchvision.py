@@ -1,5 +1,7 @@
 """A folder of photos by `shufflenet` and by torchvision, in turns on the same processor, from files to classes.
 
+It wants torchvision, which brings the rest:
+
     pip install torch torchvision
     python compare_torchvision.py photos/ --width 1.0
 """
@@ -61,7 +63,9 @@ def main() -> None:
             begin = time.perf_counter()
             run()
             best[engine] = min(best[engine], time.perf_counter() - begin)
-    print(f"{len(files)} photos, {args.width}x, one core, {model.isa}; logits differ by at most {difference:.1g} of the greatest")
+    print(
+        f"{len(files)} photos, {args.width}x, one core, {model.isa}; logits differ by at most {difference:.1g} of the greatest"
+    )
     for engine, seconds in best.items():
         print(f"{engine:12} {len(files) / seconds:7.1f} images per second")
 

@@ -3,9 +3,10 @@
     pip install "ray[data]" pyarrow
     python ray_classify.py photos/ --weights shufflenetv2_x1.pth --output classes/ --workers 2
 
-Every worker loads the network once and classifies batches of photos. One row is written for each photo: `image`, `label`, `class` and
-`probability` of the most probable classes, or `error`. A worker that dies is started again, and Ray gives it the batch that it had
-not finished: at the end each photo has one row, which is checked. docs/scale.md says more.
+Every worker loads the network once and classifies batches of photos. One row is written for each photo:
+`image`, `label`, `class` and `probability` of the most probable classes, or `error`. A worker that dies is
+started again, and Ray gives it the batch that it had not finished: at the end each photo has one row, which is
+checked. docs/scale.md says more.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class Classifier:
     def __call__(self, batch: pa.Table) -> pa.Table:
         photos = batch["bytes"].to_pylist()
         rows = []
-        for path, answer in zip(batch["path"].to_pylist(), self.model.classify(photos, self.top)):
+        for path, answer in zip(
+            batch["path"].to_pylist(), self.model.classify(photos, self.top), strict=True
+        ):
             top = answer.get("top", [])
             rows.append(
                 {

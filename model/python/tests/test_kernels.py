@@ -79,7 +79,9 @@ def test_a_wrong_kernel_is_found_and_told():
     def holds(problem):
         problem.check(forgets_what_does_not_fill_a_vector(problem.images, problem.weights))
 
-    with pytest.raises(AssertionError, match=r"pointwise\(images=\(1, 1, 1, 1\), weights=\(1, 1\)\): at \(0, 0, 0, 0\)"):
+    with pytest.raises(
+        AssertionError, match=r"pointwise\(images=\(1, 1, 1, 1\), weights=\(1, 1\)\): at \(0, 0, 0, 0\)"
+    ):
         holds()
 
 
@@ -129,7 +131,9 @@ def test_the_definition_is_the_formula(images):
     assert np.array_equal(kernels.shuffle(images, 3), expected)
 
     rows, weights = random(3, 12), random(7, 12)
-    np.testing.assert_allclose(reference.linear(rows, weights), rows.astype(np.float64) @ weights.T.astype(np.float64))
+    np.testing.assert_allclose(
+        reference.linear(rows, weights), rows.astype(np.float64) @ weights.T.astype(np.float64)
+    )
 
 
 def test_what_is_fused(images):
@@ -221,14 +225,23 @@ def test_nan_goes_where_the_definition_says(images):
         (lambda x: kernels.Pointwise(random(0, 12)), "both must be at least 1"),
         (lambda x: kernels.Pointwise(random(8, 12), activation="tanh"), "activation: expected None"),
         (lambda x: kernels.Pointwise(random(8, 12), isa="mmx"), "isa: instruction set"),
-        (lambda x: kernels.Pointwise(random(8, 12))(x, residual=x), r"residual: expected shape \[2, 8, 9, 7\]"),
+        (
+            lambda x: kernels.Pointwise(random(8, 12))(x, residual=x),
+            r"residual: expected shape \[2, 8, 9, 7\]",
+        ),
         (lambda x: kernels.Pointwise(random(8, 12), batch_norm=BatchNorm(*[random(7)] * 4)), "expected 8"),
         (lambda x: kernels.Pointwise([["a"]]), "weights: expected numbers"),
         (lambda x: kernels.Depthwise(random(12, 3, 3), stride=3), "stride: 3: must be 1 or 2"),
         (lambda x: kernels.Depthwise(random(12, 4, 4)), "kernel: 4"),
         (lambda x: kernels.Depthwise(random(12, 2, 3, 3)), r"expected shape \(channels, 1, kh, kw\)"),
-        (lambda x: kernels.Depthwise(random(12, 3, 3), padding="valid"), "padding: expected numbers or 'same'"),
-        (lambda x: kernels.Depthwise(random(12, 3, 3), padding=(1, 1, 1)), "padding: expected one number or two"),
+        (
+            lambda x: kernels.Depthwise(random(12, 3, 3), padding="valid"),
+            "padding: expected numbers or 'same'",
+        ),
+        (
+            lambda x: kernels.Depthwise(random(12, 3, 3), padding=(1, 1, 1)),
+            "padding: expected one number or two",
+        ),
         (lambda x: kernels.Depthwise(random(12, 3, 3))(x[:, :, :2]), "does not fit an image of 2x7"),
         (lambda x: kernels.MaxPool(3)(x[:, :, :, :0]), "side of zero"),
         (lambda x: ChannelOrder.identity(1 << 30), "more than"),

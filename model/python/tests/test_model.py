@@ -177,7 +177,10 @@ def test_bytes_are_photos(model, tmp_path):
     other = photo(5, 50, 70)
     assert np.array_equal(model(other), model(png(other)))
     np.testing.assert_allclose(
-        model(other, resize=False), model(((other / np.float32(255) - MEAN) / DEVIATION).transpose(2, 0, 1)), rtol=1e-5, atol=1e-5
+        model(other, resize=False),
+        model(((other / np.float32(255) - MEAN) / DEVIATION).transpose(2, 0, 1)),
+        rtol=1e-5,
+        atol=1e-5,
     )
 
 
@@ -199,12 +202,21 @@ def test_photos_in_files(model, checkpoint, tmp_path):
     assert np.array_equal(classes[:, 0], expected.argmax(1))
 
     (tmp_path / "text.jpg").write_text("no photo")
-    answers = list(model.classify([files[0], tmp_path / "text.jpg", tmp_path / "none.jpg", files[1].read_bytes()]))
-    assert [sorted(answer) for answer in answers] == [["image", "top"], ["error", "image"], ["error", "image"], ["image", "top"]]
+    answers = list(
+        model.classify([files[0], tmp_path / "text.jpg", tmp_path / "none.jpg", files[1].read_bytes()])
+    )
+    assert [sorted(answer) for answer in answers] == [
+        ["image", "top"],
+        ["error", "image"],
+        ["error", "image"],
+        ["image", "top"],
+    ]
     assert answers[0]["image"] == str(files[0]) and len(answers[0]["top"]) == 5
     best = answers[0]["top"][0]
     assert best == {"rank": 1, "class": classes[0, 0], "label": None, "probability": probabilities[0, 0]}
-    assert answers[1]["error"].startswith(f"{tmp_path / 'text.jpg'}: a text file, neither JPEG nor PNG nor WebP")
+    assert answers[1]["error"].startswith(
+        f"{tmp_path / 'text.jpg'}: a text file, neither JPEG nor PNG nor WebP"
+    )
     assert "No such file" in answers[2]["error"]
     assert answers[3]["image"] == "photo 3"
     with pytest.raises(shufflenet.Error, match="neither JPEG nor PNG nor WebP"):
@@ -334,8 +346,8 @@ def test_wrong_options(model, checkpoint, batch, tmp_path):
 
     refused(ValueError, "threads: expected a whole number from 1 to 1024, found 0", threads=0)
     refused(ValueError, "threads: .*found -1", threads=-1)
-    refused(TypeError, "", threads="two")
-    refused(ValueError, "isa: instruction set \"avx1024\" is not available here", isa="avx1024")
+    refused(TypeError, "integer", threads="two")
+    refused(ValueError, 'isa: instruction set "avx1024" is not available here', isa="avx1024")
     refused(ValueError, "expected width 1.0, found ShuffleNetV2 with channels", width=1)
     refused(ValueError, "expected wiring keras, found ShuffleNetV2", wiring="keras")
     refused(ValueError, "elsewhere", key="elsewhere")

@@ -89,9 +89,9 @@ _CHUNK = 256
 class Model:
     """A ShuffleNetV2 with its weights packed for this processor. Made by `load`.
 
-    Threads may call one model at the same time; Python's lock is released while it computes. The numbers of an image depend neither
-    on `threads` nor on the rest of the batch, to the last bit. A model is pickled as its path and options: whoever unpickles it
-    reads the file again.
+    Threads may call one model at the same time; Python's lock is released while it computes. The numbers of an
+    image depend neither on `threads` nor on the rest of the batch, to the last bit. A model is pickled as its
+    path and options: whoever unpickles it reads the file again.
     """
 
     def __init__(
@@ -114,7 +114,9 @@ class Model:
             "wiring": wiring,
             "key": key,
             "ema": ema,
-            "labels": os.path.abspath(os.fspath(labels)) if isinstance(labels, (str, os.PathLike)) else labels,
+            "labels": os.path.abspath(os.fspath(labels))
+            if isinstance(labels, (str, os.PathLike))
+            else labels,
             "threads": threads,
             "isa": isa,
         }
@@ -182,12 +184,12 @@ class Model:
         - float32 (n, 3, h, w): preprocessed, run as it is at any size from 32x32 on. Read where it lies if it is in C order;
           other strides and other floats are copied first, once. `layout="nhwc"` reads (n, h, w, 3).
         - uint8 (n, h, w, 3): photos in RGB, prepared as the authors of the network prepared theirs. Photos of 224x224 are
-          scaled and normalised; others are resized and cropped first, as a file would be. `resize=True` does that to those
-          of 224x224, too, and `resize=False` to none.
+          scaled and normalised; others are resized and cropped first, as a file would be. `resize=True` does
+          that to those of 224x224, too, and `resize=False` to none.
         - a path or the bytes of a JPEG, PNG or WebP file, or a sequence of them: decoded, turned as EXIF says, resized, cropped.
 
-        One image without a batch is a batch of one; images of one channel are run as three equal ones. Tensors of other libraries
-        (DLPack) are read where they lie.
+        One image without a batch is a batch of one; images of one channel are run as three equal ones. Tensors
+        of other libraries (DLPack) are read where they lie.
         """
         if isinstance(images, (str, bytes, os.PathLike)):
             images = [images]
@@ -229,8 +231,8 @@ class Model:
     def classify(self, photos: Photo | Iterable[Photo], top: int = 5) -> Iterator[Answer]:
         """What photos show, one after the other, in their order: what `shufflenet classify --jsonl` writes.
 
-        Photos are asked for, decoded and answered in chunks, so there may be any number of them. One that cannot be read has an `error`
-        in place of `top`, and does not keep the others from being classified.
+        Photos are asked for, decoded and answered in chunks, so there may be any number of them. One that
+        cannot be read has an `error` in place of `top`, and does not keep the others from being classified.
         """
         if self.classes == 0:
             raise ValueError("the network ends in features, so there are no classes")
@@ -250,7 +252,7 @@ class Model:
                 if error is not None:
                     yield {"image": image, "error": error}
                     continue
-                ranks = enumerate(zip(classes[index].tolist(), probabilities[index].tolist()), 1)
+                ranks = enumerate(zip(classes[index].tolist(), probabilities[index].tolist(), strict=True), 1)
                 yield {"image": image, "top": [self._guess(rank, *guess) for rank, guess in ranks]}
             count += len(chunk)
 
@@ -290,7 +292,7 @@ class Model:
                 "gflops": 2e-9 * layer["macs"] / time,
                 "intensity": 2 * layer["macs"] / layer["mac_bytes"],
             }
-            for layer, time in zip(layers, times)
+            for layer, time in zip(layers, times, strict=True)
         ]
 
 
@@ -307,17 +309,16 @@ def load(
 ) -> Model:
     """Loads a ShuffleNetV2 from a PyTorch, safetensors or Keras checkpoint. Nothing in the file is run.
 
-    Wiring, width and classes are recognised. `width` and `wiring` say what they have to be; `key` says where in the file the network
-    lies, where several fit; `ema` takes averaged weights.
-    `threads` work on a call; the default is the calling thread alone. `isa` is the instruction set ("avx512", "avx2", "portable";
-    `shufflenet.isas()`); the default is what the environment variable KERNELS_ISA says, else the best.
-    `labels` names the classes: a list, or a file of names.
+    Wiring, width and classes are recognised. `width` and `wiring` say what they have to be; `key` says where in
+    the file the network lies, where several fit; `ema` takes averaged weights. `threads` work on a call; the
+    default is the calling thread alone. `isa` is the instruction set ("avx512", "avx2", "portable";
+    `shufflenet.isas()`); the default is what the environment variable KERNELS_ISA says, else the best. `labels`
+    names the classes: a list, or a file of names.
 
-    Raises OSError where the file cannot be read, `shufflenet.Error` where it is no such checkpoint, ValueError for wrong options.
+    Raises OSError where the file cannot be read, `shufflenet.Error` where it is no such checkpoint, ValueError
+    for wrong options.
     """
-    return Model(
-        path, width=width, wiring=wiring, key=key, ema=ema, labels=labels, threads=threads, isa=isa
-    )
+    return Model(path, width=width, wiring=wiring, key=key, ema=ema, labels=labels, threads=threads, isa=isa)
 
 
 def _restored(path: str, options: dict[str, Any]) -> Model:
@@ -328,7 +329,9 @@ def _restored(path: str, options: dict[str, Any]) -> Model:
 
 
 def _are_photos(images: object) -> TypeGuard[Sequence[Photo]]:
-    return isinstance(images, Sequence) and all(isinstance(image, (str, bytes, os.PathLike)) for image in images)
+    return isinstance(images, Sequence) and all(
+        isinstance(image, (str, bytes, os.PathLike)) for image in images
+    )
 
 
 def _three(found: npt.NDArray[Any], axis: int) -> npt.NDArray[Any]:
@@ -338,8 +341,10 @@ def _three(found: npt.NDArray[Any], axis: int) -> npt.NDArray[Any]:
         expected = "(n, 3, h, w)" if axis == 1 else "(n, h, w, 3)"
         hint = ""
         if images.ndim == 4 and images.shape[4 - axis] in (1, 3):
-            hint = "; uint8 images have their channels last" if found.dtype == np.uint8 else "; is it layout='%s'?" % (
-                "nhwc" if axis == 1 else "nchw"
+            hint = (
+                "; uint8 images have their channels last"
+                if found.dtype == np.uint8
+                else "; is it layout='%s'?" % ("nhwc" if axis == 1 else "nchw")
             )
         raise ValueError(f"images: expected shape {expected}, found {found.shape}{hint}")
     return np.repeat(images, 3, axis) if images.shape[axis] == 1 else images

@@ -1,12 +1,13 @@
 """The kernels as objects over NumPy arrays: built once from weights, called with (n, c, h, w).
 
-Every call copies its images into blocks of sixteen channels and its results back: two passes over memory that a network (`shufflenet.load`,
-or the crate `kernels`) makes once at its ends and not at every layer. README.md says what that costs. So these are for trying and
-testing operators, and for layers that compute a lot; not for building a network layer by layer.
+Every call copies its images into blocks of sixteen channels and its results back: two passes over memory that a
+network (`shufflenet.load`, or the crate `kernels`) makes once at its ends and not at every layer. README.md
+says what that costs. So these are for trying and testing operators, and for layers that compute a lot; not for
+building a network layer by layer.
 
-Weights are laid out as PyTorch's. Arrays that are float32 in C order are read where they lie, others are copied first. Operators may be
-called by several threads at the same time; Python's lock is released while they compute. Batch normalisation, bias, activation and
-residual cost no pass of their own.
+Weights are laid out as PyTorch's. Arrays that are float32 in C order are read where they lie, others are copied
+first. Operators may be called by several threads at the same time; Python's lock is released while they
+compute. Batch normalisation, bias, activation and residual cost no pass of their own.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ class _Maps:
 class Pointwise(_Maps):
     """1x1 convolution; `weights` are (oc, ic / groups), with or without (1, 1) behind.
 
-    `input_order` says in which channel of the images each input channel lies: a shuffle, split or concatenation that moves nothing.
+    `input_order` says in which channel of the images each input channel lies: a shuffle, split or concatenation
+    that moves nothing.
     """
 
     def __init__(
@@ -207,7 +209,9 @@ class Affine(_Maps):
 class MaxPool(_Maps):
     """The greatest value of each window, NaN where it holds one; 2x2, 3x3 or 5x5, of stride 1 or 2."""
 
-    def __init__(self, kernel: Pair, *, stride: Pair = 1, padding: Padding = 0, isa: str | None = None) -> None:
+    def __init__(
+        self, kernel: Pair, *, stride: Pair = 1, padding: Padding = 0, isa: str | None = None
+    ) -> None:
         self._operator = _native.max_pool(taps(kernel, stride, padding), isa)
 
 
@@ -236,7 +240,8 @@ class Materialize(_Maps):
 def shuffle(images: ArrayLike, groups: int) -> Float32:
     """Channel shuffle that moves data: `out[groups * i + j] = in[j * (channels / groups) + i]`.
 
-    Where a 1x1 convolution comes next, `Pointwise(..., input_order=ChannelOrder.identity(c).shuffle(groups))` moves none.
+    Where a 1x1 convolution comes next, `Pointwise(..., input_order=ChannelOrder.identity(c).shuffle(groups))`
+    moves none.
     """
     found = floats("images", images, (4,))
     order = ChannelOrder.identity(found.shape[1]).shuffle(number("groups", groups, 1))
@@ -251,5 +256,3 @@ def global_average(images: ArrayLike, *, isa: str | None = None) -> Float32:
 def softmax(logits: ArrayLike) -> Float32:
     """The softmax of every row of (n, classes)."""
     return _native.softmax(floats("logits", logits, (2,)))
-
-

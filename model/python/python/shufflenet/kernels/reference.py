@@ -1,7 +1,8 @@
 """Every operator again, as naive loops in float64: the executable definition that kernels are tested against.
 
-Images are (n, c, h, w) with at least one number; results are float64. Weights are float32, as in a checkpoint. What kernels fuse is
-composed here. Taps that fall on padding are left out, not multiplied by zero. Windows may have any kernel, stride and dilation.
+Images are (n, c, h, w) with at least one number; results are float64. Weights are float32, as in a checkpoint.
+What kernels fuse is composed here. Taps that fall on padding are left out, not multiplied by zero. Windows may
+have any kernel, stride and dilation.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ def convolution(
 
 def linear(rows: ArrayLike, weights: ArrayLike, bias: ArrayLike | None = None) -> Float64:
     """Fully connected layer, (n, ic) to (n, oc); `weights` are (oc, ic)."""
-    return _native.reference_linear(doubles("rows", rows, (2,)), floats("weights", weights, (2,)), _bias(bias))
+    return _native.reference_linear(
+        doubles("rows", rows, (2,)), floats("weights", weights, (2,)), _bias(bias)
+    )
 
 
 def affine(images: ArrayLike, scale: ArrayLike, shift: ArrayLike) -> Float64:

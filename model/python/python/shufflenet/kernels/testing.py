@@ -1,7 +1,7 @@
 """Property tests for anybody's kernels in Python, with hypothesis.
 
-A problem is what a kernel is asked to do, the numbers to do it with, and the result that must come out, computed by the definition in
-float64 (`shufflenet.kernels.reference`). Sizes shrink to the smallest that fail:
+A problem is what a kernel is asked to do, the numbers to do it with, and the result that must come out,
+computed by the definition in float64 (`shufflenet.kernels.reference`). Sizes shrink to the smallest that fail:
 
     from hypothesis import given
     from shufflenet.kernels import testing
@@ -10,10 +10,10 @@ float64 (`shufflenet.kernels.reference`). Sizes shrink to the smallest that fail
     def test_my_convolution(problem):
         problem.check(my_convolution(problem.images, problem.weights))
 
-A problem is drawn in one of two kinds of numbers. Whole numbers from -8 to 8 leave no room: as long as sums stay below 2^24, float32
-computes them without any error in any order, so results must be equal. Real numbers may be off by what rounding explains:
-`(k + 4) * eps * sum of |a * w|` over the k products of a sum, which is derived and not tuned (Higham, Accuracy and Stability of Numerical
-Algorithms, section 3.1).
+A problem is drawn in one of two kinds of numbers. Whole numbers from -8 to 8 leave no room: as long as sums
+stay below 2^24, float32 computes them without any error in any order, so results must be equal. Real numbers
+may be off by what rounding explains: `(k + 4) * eps * sum of |a * w|` over the k products of a sum, which is
+derived and not tuned (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
 
 Needs hypothesis, which nothing else here does.
 """
@@ -68,7 +68,9 @@ class Problem:
         """An AssertionError that says where, unless `found` is what was expected."""
         assert self.expected is not None and self.bound is not None
         result = np.asarray(found)
-        assert result.shape == self.expected.shape, f"expected shape {self.expected.shape}, found {result.shape}"
+        assert result.shape == self.expected.shape, (
+            f"expected shape {self.expected.shape}, found {result.shape}"
+        )
         wrong = ~(np.abs(result.astype(np.float64) - self.expected) <= self.bound)
         if wrong.any():
             first = tuple(int(i) for i in np.argwhere(wrong)[0])
@@ -164,7 +166,9 @@ def depthwise(draw: st.DrawFn, *, max_channels: int = 40, max_side: int = 12, bi
 
 
 @st.composite
-def convolution(draw: st.DrawFn, *, max_channels: int = 20, max_side: int = 12, bias: bool = False) -> Problem:
+def convolution(
+    draw: st.DrawFn, *, max_channels: int = 20, max_side: int = 12, bias: bool = False
+) -> Problem:
     """Dense convolutions, 1x1 to 7x7, of stride 1 and 2, padded by up to half a kernel."""
     kernel, stride, padding, h, w = _slides(draw, (1, 3, 5, 7), max_side)
     ic, oc = draw(st.integers(1, max_channels)), draw(st.integers(1, max_channels))
@@ -251,9 +255,7 @@ def shuffle(draw: st.DrawFn, *, max_channels: int = 70, max_side: int = 9) -> Pr
     h, w = draw(st.integers(1, max_side)), draw(st.integers(1, max_side))
     images = _numbers(draw)(draw(st.integers(1, 2)), c, h, w)
     expected = reference.shuffle(images, groups)
-    return Problem(
-        "shuffle", images, groups=groups, expected=expected, bound=np.zeros_like(expected)
-    )
+    return Problem("shuffle", images, groups=groups, expected=expected, bound=np.zeros_like(expected))
 
 
 def _slides(draw: st.DrawFn, kernels: tuple[int, ...], max_side: int) -> tuple[int, int, int, int, int]:
