@@ -82,11 +82,15 @@ impl Recipe {
 
     /// The network's input: three planes of `crop` x `crop` values.
     pub fn apply(&self, picture: &Picture) -> Vec<f32> {
-        let cropped = self.crop(picture);
-        let mut input = Vec::with_capacity(cropped.len());
+        self.normalise(&self.crop(picture))
+    }
+
+    /// What [`apply`](Self::apply) does once a picture has its size: planes of `pixels`, which are interleaved RGB.
+    pub fn normalise(&self, pixels: &[u8]) -> Vec<f32> {
+        let mut input = Vec::with_capacity(pixels.len());
         for channel in self.channels {
             let (mean, std) = (self.mean[channel], self.std[channel]);
-            let plane = cropped.as_chunks::<3>().0.iter();
+            let plane = pixels.as_chunks::<3>().0.iter();
             input.extend(plane.map(|pixel| (f32::from(pixel[channel]) / self.divisor - mean) / std));
         }
         input

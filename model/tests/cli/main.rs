@@ -3,6 +3,7 @@
 mod arrays;
 mod checkpoints;
 mod files;
+mod many;
 mod measured;
 mod networks;
 #[cfg(target_os = "linux")]

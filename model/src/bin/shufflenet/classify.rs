@@ -1,15 +1,20 @@
 //! `shufflenet classify`: what is in a photo.
 
 use crate::failure::{Failure, Output, Result, printable, say};
+use crate::in_order::in_order;
+use crate::lines::Lines;
 use crate::options::WeightsArgs;
 use crate::table::Columns;
 use crate::{Context, checkpoint, threads};
 use indicatif::{ProgressBar, ProgressStyle};
+use kernels::{Parallel, Serial};
 use model::photo::{Picture, Recipe};
 use model::{Images, Network, Workspace, labels};
 use serde::Serialize;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Name what photos show
 #[derive(clap::Args)]
@@ -20,13 +25,18 @@ Examples:
   shufflenet classify leaf.jpg --weights trained.safetensors --labels plants.txt --top 3 --json
   curl -s https://example.org/cat.webp | shufflenet classify - --weights trained.safetensors
   shufflenet classify holidays/ --weights trained.safetensors --jsonl >holidays.jsonl
+  shufflenet classify archive/ --weights trained.safetensors --threads 8 --jsonl --output archive.jsonl --resume
 
 Photos are turned as their EXIF orientation says, resized, and cropped to 224x224:
   torchvision   short side 256 for 0.5x and 1.0x, 232 for 1.5x and 2.0x; mean and deviation
   megvii        short side 256; BGR, 0 to 255
   keras         short side 256; RGB, 0 to 1
 A photo that cannot be read does not keep the others from being classified; the exit
-status is 1 then.")]
+status is 1 then.
+
+Of many photos, each thread decodes, resizes and classifies its own; answers come in the
+order of the photos all the same, and the memory in use does not grow with their number
+(but with --json, which keeps all answers).")]
 pub(crate) struct Args {
     /// JPEG, PNG or WebP files; of a folder all in it but hidden ones, in the order of their names; `-` is the standard input
     #[arg(required = true, value_name = "IMAGE")]
@@ -51,6 +61,18 @@ pub(crate) struct Args {
     /// Write JSON lines: one object per photo, as soon as it is done
     #[arg(long, visible_alias = "json-lines", conflicts_with = "json")]
     jsonl: bool,
+
+    /// Write the JSON lines to a file, each as soon as it is known: whatever ends the command, none is lost
+    #[arg(long, value_name = "FILE.jsonl", requires = "jsonl")]
+    output: Option<PathBuf>,
+
+    /// Go on with that file: photos that have a line in it are passed over, also those that could not be read
+    #[arg(long, requires = "output")]
+    resume: bool,
+
+    /// Say at the end how many photos were decoded, resized and classified per second; on a terminal that is said anyway
+    #[arg(long)]
+    stats: bool,
 }
 
 /// What is told of a photo; the names are those of the JSON.
@@ -90,41 +112,74 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
         }
     };
     let recipe = Recipe::of(network.config());
-    let photos: Vec<PathBuf> = args.images.iter().flat_map(|image| photos_of(image)).collect();
+    let mut photos: Vec<PathBuf> = args.images.iter().flat_map(|image| photos_of(image)).collect();
+    let mut lines = match &args.output {
+        Some(path) if args.resume => {
+            let (lines, mut told) = Lines::resume(path)?;
+            photos.retain(|photo| match told.get_mut(&*photo.to_string_lossy()) {
+                Some(times) if *times > 0 => {
+                    *times -= 1;
+                    false
+                }
+                _ => true,
+            });
+            Some(lines)
+        }
+        Some(path) => Some(Lines::create(path)?),
+        None => None,
+    };
     let bar = progress(photos.len(), args);
-    let failed = threads::run(context.threads, None, |parallel| -> Result<bool> {
-        let mut workspace = network.workspace();
-        let mut answers = Vec::new();
-        let mut failed = false;
-        for path in &photos {
-            let image = path.to_string_lossy().into_owned();
-            let answer = match probabilities(&network, &recipe, path, parallel, &mut workspace) {
-                Ok(probabilities) => {
-                    let top = best(&probabilities, &names, args.top as usize);
-                    Answer { image, top: Some(top), error: None }
-                }
-                Err(error) => {
-                    bar.suspend(|| say("error", &error));
-                    failed = true;
-                    Answer { image, top: None, error: Some(error) }
-                }
-            };
-            if args.jsonl {
-                writeln!(out, "{}", json(&answer))?;
-                out.flush()?;
-            } else if args.json {
-                answers.push(answer);
-            } else if let Some(top) = &answer.top {
-                write!(out, "{}\n\n{}\n", printable(&answer.image), table(top))?;
+    let classifier = Classifier { network: &network, recipe: &recipe, stages: Mutex::default() };
+    let answer = |path: &PathBuf, parallel: &dyn Parallel, workspace: &mut Workspace| {
+        let image = path.to_string_lossy().into_owned();
+        match classifier.probabilities(path, parallel, workspace) {
+            Ok(probabilities) => {
+                let top = best(&probabilities, &names, args.top as usize);
+                Answer { image, top: Some(top), error: None }
             }
-            bar.inc(1);
+            Err(error) => Answer { image, top: None, error: Some(error) },
         }
-        bar.finish_and_clear();
-        if args.json {
-            writeln!(out, "{}", json(&answers))?;
+    };
+    let mut answers = Vec::new();
+    let mut failed = false;
+    let mut tell = |answer: Answer<'_>| -> Result {
+        if let Some(error) = &answer.error {
+            bar.suspend(|| say("error", error));
+            failed = true;
         }
-        Ok(failed)
-    })??;
+        if let Some(lines) = &mut lines {
+            lines.write(&json(&answer))?;
+        } else if args.jsonl {
+            writeln!(out, "{}", json(&answer))?;
+            out.flush()?;
+        } else if args.json {
+            answers.push(json(&answer));
+        } else if let Some(top) = &answer.top {
+            write!(out, "{}\n\n{}\n", printable(&answer.image), table(top))?;
+        }
+        bar.inc(1);
+        Ok(())
+    };
+    let begin = Instant::now();
+    if context.threads == 1 || photos.len() < context.threads {
+        // All threads work on one photo.
+        threads::run(context.threads, None, |parallel| {
+            let mut workspace = network.workspace();
+            photos.iter().try_for_each(|path| tell(answer(path, parallel, &mut workspace)))
+        })??;
+    } else {
+        let work = |workspace: &mut Workspace, index: usize| answer(&photos[index], &Serial, workspace);
+        in_order(context.threads, photos.len(), || network.workspace(), work, tell)?;
+    }
+    let elapsed = begin.elapsed();
+    let on_a_terminal = !bar.is_hidden();
+    bar.finish_and_clear();
+    if args.json {
+        writeln!(out, "[{}]", answers.join(","))?;
+    }
+    if args.stats || on_a_terminal {
+        say("note", &classifier.rates(photos.len(), elapsed, context.threads));
+    }
     if failed { Err(Failure::Told) } else { Ok(()) }
 }
 
@@ -163,15 +218,71 @@ fn progress(photos: usize, args: &Args) -> ProgressBar {
     ProgressBar::new(photos as u64).with_style(style.expect("a constant template"))
 }
 
-/// The probability of each class, or one line about why there is none.
-fn probabilities(
-    network: &Network,
-    recipe: &Recipe,
-    path: &Path,
-    parallel: &dyn kernels::Parallel,
-    workspace: &mut Workspace,
-) -> std::result::Result<Vec<f32>, String> {
-    let picture = if is_standard_input(path) {
+/// Who turns photos into probabilities, and notes what that takes.
+struct Classifier<'a> {
+    network: &'a Network,
+    recipe: &'a Recipe,
+    stages: Mutex<Stages>,
+}
+
+/// The photos that came through, and the time that all threads together spent on them.
+#[derive(Default)]
+struct Stages {
+    photos: u32,
+    decoding: Duration,
+    resizing: Duration,
+    network: Duration,
+}
+
+impl Classifier<'_> {
+    /// The probability of each class, or one line about why there is none.
+    fn probabilities(
+        &self,
+        path: &Path,
+        parallel: &dyn Parallel,
+        workspace: &mut Workspace,
+    ) -> std::result::Result<Vec<f32>, String> {
+        let begin = Instant::now();
+        let picture = read(path)?;
+        let decoded = Instant::now();
+        let input = self.recipe.apply(&picture);
+        let resized = Instant::now();
+        let mut logits = vec![0.0; self.network.config().classes];
+        let images = Images::nchw(&input, 1, self.recipe.crop, self.recipe.crop);
+        self.network.run(parallel, images, workspace, &mut logits);
+        model::probabilities(&mut logits);
+        if logits.iter().any(|probability| probability.is_nan()) {
+            let why = "what the network makes of it is no number (NaN); its weights are at fault, not the photo";
+            let name = if is_standard_input(path) { "standard input".into() } else { path.to_string_lossy() };
+            return Err(format!("{name}: {why}"));
+        }
+        let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        stages.photos += 1;
+        stages.decoding += decoded - begin;
+        stages.resizing += resized - decoded;
+        stages.network += resized.elapsed();
+        Ok(logits)
+    }
+
+    /// Images per second: of all, and of each stage by itself.
+    fn rates(&self, photos: usize, elapsed: Duration, threads: usize) -> String {
+        let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        let rate = |time: Duration| f64::from(stages.photos) / time.as_secs_f64().max(1e-9);
+        format!(
+            "{photos} photos in {:.2} s, threads: {threads}: {:.1} images per second; of one thread: decoding {:.1}, \
+             resizing {:.1}, network {:.1}",
+            elapsed.as_secs_f64(),
+            photos as f64 / elapsed.as_secs_f64().max(1e-9),
+            rate(stages.decoding),
+            rate(stages.resizing),
+            rate(stages.network)
+        )
+    }
+}
+
+/// The photo in a file or on the standard input, or one line about why there is none.
+fn read(path: &Path) -> std::result::Result<Picture, String> {
+    if is_standard_input(path) {
         Picture::read(io::stdin().lock()).map_err(|e| format!("standard input: {e}"))
     } else if path.is_dir() {
         Err(match std::fs::read_dir(path) {
@@ -185,17 +296,7 @@ fn probabilities(
         })
     } else {
         Picture::open(path).map_err(|e| e.to_string())
-    };
-    let input = recipe.apply(&picture?);
-    let mut logits = vec![0.0; network.config().classes];
-    network.run(parallel, Images::nchw(&input, 1, recipe.crop, recipe.crop), workspace, &mut logits);
-    model::probabilities(&mut logits);
-    if logits.iter().any(|probability| probability.is_nan()) {
-        let why = "what the network makes of it is no number (NaN); its weights are at fault, not the photo";
-        let name = if is_standard_input(path) { "standard input".into() } else { path.to_string_lossy() };
-        return Err(format!("{name}: {why}"));
     }
-    Ok(logits)
 }
 
 /// The most probable classes.

@@ -8,6 +8,8 @@ mod classify;
 mod convert;
 mod failure;
 mod fetch;
+mod in_order;
+mod lines;
 mod logits;
 mod options;
 mod plot;
