@@ -107,7 +107,11 @@ fn bad_files_are_one_line_errors() {
     let mut cases = vec![("missing.json", None, "No such file")];
     cases.push(("garbage.json", Some("\u{0}\u{1}".to_owned()), "not a report of this program"));
     cases.push(("empty.json", Some(String::new()), "not a report of this program"));
-    cases.push(("other.json", Some("{\"schema\": 99}".to_owned()), "expected schema 2 or 1, found 99"));
+    cases.push((
+        "other.json",
+        Some("{\"schema\": 99}".to_owned()),
+        "expected schema 3 or an earlier one, found 99",
+    ));
     cases.push(("part.json", Some("{\"schema\": 1}".to_owned()), "missing field"));
     let mut changed = |name, at: &str, value: Value, expected| {
         let mut report = report();

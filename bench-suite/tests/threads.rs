@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use bench_suite::run::measure::{Plan, Series, Variant, interleave};
+use bench_suite::run::measure::{Plan, Rounds, Series, Variant, interleave};
 use kernels::Isa;
 
 /// Some milliseconds of work on registers alone, which takes the same time wherever it runs.
@@ -21,8 +21,13 @@ fn cpu_seconds(series: &Series) -> f64 {
 #[test]
 #[ignore = "times things: cargo test -p bench-suite -- --ignored --test-threads 1"]
 fn sleepers_and_workers_are_counted() {
-    let plan =
-        Plan { budget: Duration::ZERO, min_rounds: 8, max_rounds: 20, min_sample: Duration::from_millis(1) };
+    let plan = Plan {
+        budget: Duration::ZERO,
+        min_rounds: 8,
+        max_rounds: 20,
+        min_sample: Duration::from_millis(1),
+        patience: Duration::ZERO,
+    };
     let mut variants: [Variant<'_>; 3] = [
         Box::new(|| std::thread::sleep(Duration::from_millis(5))),
         Box::new(work),
@@ -30,7 +35,7 @@ fn sleepers_and_workers_are_counted() {
             rayon::join(work, work);
         }),
     ];
-    let series = interleave(&mut variants, &plan, |_| ());
+    let Rounds { series, .. } = interleave(&mut variants, &plan, || true, |_| ());
     let [none, one, two] = [0, 1, 2].map(|i| cpu_seconds(&series[i]));
     assert!(none < 0.2 * one, "{none} {one}");
     assert!((1.5..3.0).contains(&(two / one)), "{one} {two}");

@@ -28,6 +28,8 @@ pub(crate) struct Group {
 pub(crate) struct Bar {
     /// Height; a bar without a finite value is left out.
     pub(crate) value: f64,
+    /// From where to where the value may lie.
+    pub(crate) interval: Option<[f64; 2]>,
     /// Published values to compare with, in the order of [`Bars::papers`].
     pub(crate) papers: [Option<f64>; 2],
     /// Text shown when the bar is pointed at.
@@ -48,6 +50,7 @@ impl Plot for Bars {
         let bars = || self.groups.iter().flat_map(|g| &g.bars);
         let values =
             bars().map(|b| b.value).chain(bars().flat_map(|b| b.papers).flatten()).chain(self.baseline);
+        let values = values.chain(bars().filter_map(|b| b.interval).flatten());
         let y = Range::over(Scale::Linear, values, bottom, top);
         for (value, label) in y.ticks(38.0) {
             svg.line("grid", (left, y.at(value)), (right, y.at(value)));
@@ -87,16 +90,26 @@ fn draw_bar(svg: &mut Svg, bar: &Bar, series: usize, x: f64, width: f64, y: &Ran
     let (from, to) = (y.at(0.0), y.at(bar.value));
     let inset = (width * 0.08).min(2.0);
     svg.rect(&format!("f{}", series % COLOURS), (x + inset, to), (width - 2.0 * inset, from - to), &bar.tip);
+    let middle = x + width / 2.0;
+    let mut top = to;
+    if let Some([low, high]) = bar.interval {
+        let (low, high, cap) = (y.at(low), y.at(high), (width * 0.2).min(4.0));
+        svg.line("whisker", (middle, low), (middle, high));
+        for end in [low, high] {
+            svg.line("whisker", (middle - cap, end), (middle + cap, end));
+        }
+        top = to.min(high);
+    }
     let text = three_digits(bar.value);
     // A mark just above the bar takes the place of the number.
-    let free = bar.papers.iter().flatten().all(|paper| !(to - 17.0..to + 3.0).contains(&y.at(*paper)));
+    let free = bar.papers.iter().flatten().all(|paper| !(top - 17.0..top + 3.0).contains(&y.at(*paper)));
     if free && text_width(&text, 12.0) <= width + 1.0 {
-        svg.text("halo", (x + width / 2.0, to - 4.0), Anchor::Middle, text);
+        svg.text("halo", (middle, top - 4.0), Anchor::Middle, text);
     }
     for (which, paper) in bar.papers.iter().enumerate() {
         if let Some(paper) = paper {
             let tip = format!("paper: {}", three_digits(*paper));
-            svg.paper_mark(which, (x + width / 2.0, y.at(*paper)), width * 0.8, &tip);
+            svg.paper_mark(which, (middle, y.at(*paper)), width * 0.8, &tip);
         }
     }
 }
@@ -212,7 +225,12 @@ mod tests {
 
     #[test]
     fn bars_are_as_high_as_their_values() {
-        let bar = |value| Bar { value, papers: [Some(2.0), None], tip: String::new() };
+        let bar = |value| Bar {
+            value,
+            interval: Some([0.9 * value, 1.1 * value]),
+            papers: [Some(2.0), None],
+            tip: String::new(),
+        };
         let plot = Bars {
             title: "slow-down".into(),
             series: vec!["a & b".into(), "c".into()],
@@ -229,6 +247,8 @@ mod tests {
         assert_eq!(heights.len(), 2, "a bar without a value is left out");
         assert!((heights[1] / heights[0] - 2.0).abs() < 0.01);
         assert!(text.contains("a &amp; b"));
+        // A line and two ends for each.
+        assert_eq!(text.matches("class=\"whisker\"").count(), 2 * 3);
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(crate) const STYLE: &str = "\
 .plot{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;color:#1c2024}\
 .plot text{fill:currentColor}.plot .axis{stroke:currentColor;stroke-width:1;opacity:.55;fill:none}\
 .plot .grid{stroke:currentColor;stroke-width:1;opacity:.13}.plot .dim{opacity:.72}\
+.plot .whisker{stroke:currentColor;stroke-width:1.4;fill:none}\
 .plot .guide{stroke:currentColor;stroke-width:1;opacity:.4;stroke-dasharray:4 3;fill:none}\
 .plot .roof{stroke:currentColor;stroke-width:1.6;opacity:.8;fill:none}\
 .plot .line{fill:none;stroke-width:2;stroke-linejoin:round}.plot .bold{font-weight:600}\

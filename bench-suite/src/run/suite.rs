@@ -1,19 +1,22 @@
 //! The run: prepares every variant, checks its answer, times it, and collects a [`Report`].
 
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kernels::{Isa, Parallel, Rayon, Serial};
 use model::graph::{Class, Program};
+use model::sentinel::{Sentinel, TOLERANCE};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::check::{Drawn, Ready};
 use super::environment::Environment;
 use super::measure::{Plan, Variant, interleave};
+use super::progress::Progress;
 use super::{machine, pin, traffic};
-use crate::tell::report::{Cold, Machine, Measurement, Part, Peak, Report, SCHEMA, Settings, Split};
+use crate::tell::estimate::MIN_ROUNDS;
+use crate::tell::report::{
+    Cold, Look, Machine, Measurement, Part, Peak, Report, Rounds, SCHEMA, Settings, Split,
+};
 use crate::work::networks::{self, Network};
 use crate::work::{Work, guidelines, sweeps};
 
@@ -38,15 +41,29 @@ impl Mode {
 
     /// The plan for a section that gets `seconds` of a default run.
     fn plan(self, seconds: f64) -> Plan {
-        let (share, min_rounds, max_rounds) = match self {
-            Self::Quick => (0.22, 3, 200),
-            Self::Default => (1.0, 5, 1000),
-            Self::Full => (5.0, 30, 5000),
+        let (min_rounds, max_rounds) = match self {
+            Self::Quick => (MIN_ROUNDS, 200),
+            Self::Default => (MIN_ROUNDS, 1000),
+            Self::Full => (30, 5000),
         };
-        let budget = Duration::from_secs_f64(seconds * share);
-        Plan { budget, min_rounds, max_rounds, min_sample: Duration::from_micros(200) }
+        let budget = self.of_default(seconds);
+        let min_sample = Duration::from_micros(200);
+        Plan { budget, min_rounds, max_rounds, min_sample, patience: budget.mul_f64(PATIENCE) }
+    }
+
+    /// What becomes of `seconds` of a default run.
+    fn of_default(self, seconds: f64) -> Duration {
+        let share = match self {
+            Self::Quick => 0.22,
+            Self::Default => 1.0,
+            Self::Full => 5.0,
+        };
+        Duration::from_secs_f64(seconds * share)
     }
 }
+
+/// As much more than its budget may a section take for rounds that are repeated.
+const PATIENCE: f64 = 0.5;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
@@ -69,9 +86,12 @@ struct Suite {
     helpers: ThreadPool,
     /// Times; as many threads as asked for.
     timers: ThreadPool,
-    bar: ProgressBar,
+    progress: Progress,
+    /// What is measured, as ids begin.
+    section: String,
+    sentinel: Sentinel,
     measurements: Vec<Measurement>,
-    noise: Vec<f64>,
+    machine: Machine,
 }
 
 /// Shares of a default run, in seconds; a section ends when its share is used up.
@@ -94,18 +114,27 @@ pub(crate) fn run(options: Options) -> Result<Report, String> {
     let cores = environment.cores;
     let helpers = ThreadPoolBuilder::new().num_threads(cores).build().map_err(|e| e.to_string())?;
     let (timers, pinned) = pin::pool(options.threads)?;
-    let mut suite =
-        Suite { options, helpers, timers, bar: bar(), measurements: Vec::new(), noise: Vec::new() };
-
-    suite.begin("machine");
+    let mut progress = Progress::new(options.mode.of_default(share::TOTAL));
+    progress.begin("machine");
+    let sentinel = timers.install(|| Sentinel::new(options.isa));
+    let mut suite = Suite {
+        options,
+        helpers,
+        timers,
+        progress,
+        section: String::new(),
+        sentinel,
+        measurements: Vec::new(),
+        machine: Machine::default(),
+    };
     let rounds = if options.mode == Mode::Quick { 8 } else { 25 };
-    let mut machine = Machine::default();
     for isa in Isa::available() {
         for threads in sweeps::threads(cores) {
-            machine.peaks.push(machine::peak(isa, &pin::pool(threads)?.0, rounds));
+            suite.machine.peaks.push(machine::peak(isa, &pin::pool(threads)?.0, rounds));
         }
     }
-    machine.bandwidths = suite.timers.install(|| machine::bandwidths(options.isa, &environment, rounds));
+    suite.machine.bandwidths =
+        suite.timers.install(|| machine::bandwidths(options.isa, &environment, rounds));
 
     let mut experiments = guidelines::all();
     for (experiment, share) in experiments.iter_mut().zip(share::GUIDELINES) {
@@ -121,14 +150,14 @@ pub(crate) fn run(options: Options) -> Result<Report, String> {
     suite.sweeps(cores)?;
     suite.channels()?;
     let traffic = if options.mode == Mode::Full {
-        suite.begin("cache simulation");
-        traffic::simulate(&environment, || suite.bar.tick())?
+        suite.begin("traffic", "cache simulation");
+        traffic::simulate(&environment, || suite.progress.tick())?
     } else {
         Vec::new()
     };
-    suite.bar.finish_and_clear();
+    suite.progress.finish();
 
-    machine.noise = suite.noise;
+    let mut machine = suite.machine;
     // A roof is a roof: the loop may have run faster later, on a quieter machine.
     let best = machine.noise.iter().copied().fold(0.0, f64::max);
     let single = |p: &&mut Peak| p.threads == 1 && p.isa == options.isa.name();
@@ -154,22 +183,11 @@ pub(crate) fn run(options: Options) -> Result<Report, String> {
     })
 }
 
-/// A progress bar on a terminal; silence elsewhere.
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr());
-    let style =
-        ProgressStyle::with_template("{bar:30} {percent:>3} %  {elapsed}  {msg}").expect("a valid template");
-    bar.set_style(style);
-    if !std::io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    bar
-}
-
 impl Suite {
-    fn begin(&mut self, what: &str) {
-        self.bar.set_message(what.to_owned());
-        self.bar.tick();
+    /// A section begins: how ids begin, and what people call it.
+    fn begin(&mut self, section: &str, what: &str) {
+        self.section = section.to_owned();
+        self.progress.begin(what);
     }
 
     /// Packs and checks work, on all cores.
@@ -177,7 +195,7 @@ impl Suite {
         let full_size = self.options.mode == Mode::Full;
         let ready = |(id, work, isa): (String, Work, Isa)| {
             let ready = Ready::new(id, work, isa, full_size);
-            self.bar.tick();
+            self.progress.tick();
             ready
         };
         self.helpers.install(|| works.into_par_iter().map(ready).collect())
@@ -192,21 +210,27 @@ impl Suite {
     /// As [`time`](Self::time); jobs that bring their own threads must not have a waiting pool of ours in their way.
     fn time_on(&mut self, timers: bool, jobs: Vec<Job<'_>>, seconds: f64) {
         let plan = self.options.mode.plan(seconds);
-        let step = 1000.0 * seconds / share::TOTAL;
-        let done = self.bar.position() as f64;
-        let isa = self.options.isa;
+        let step = seconds / share::TOTAL;
+        let done = self.progress.done();
         let (facts, mut variants): (Vec<Measurement>, Vec<Variant<'_>>) =
             jobs.into_iter().map(|job| (job.facts, job.run)).unzip();
-        let (bar, noise) = (&self.bar, &mut self.noise);
-        let mut measure = || {
-            interleave(&mut variants, &plan, |share| {
-                noise.push(machine::burst(isa));
-                bar.set_position((done + share * step) as u64);
-            })
+        let Self { progress, sentinel, machine, .. } = self;
+        let quiet = || {
+            let look = sentinel.look();
+            machine.noise.push(1e-9 * look.flops);
+            machine.looks.push(Look { network: look.network, memory: look.memory });
+            look.strayed <= 1.0 + TOLERANCE
         };
-        let series = if timers { self.timers.install(measure) } else { measure() };
-        self.bar.set_position((done + step) as u64);
-        self.measurements.extend(facts.into_iter().zip(series).map(|(facts, series)| Measurement {
+        let measure = || interleave(&mut variants, &plan, quiet, |share| progress.set(done + share * step));
+        let rounds = if timers { self.timers.install(measure) } else { measure() };
+        self.progress.set(done + step);
+        self.machine.rounds.push(Rounds {
+            section: self.section.clone(),
+            kept: rounds.series.first().map_or(0, |series| series.samples.len()),
+            repeated: rounds.repeated,
+            disturbed: rounds.disturbed,
+        });
+        self.measurements.extend(facts.into_iter().zip(rounds.series).map(|(facts, series)| Measurement {
             runs_per_sample: series.runs_per_sample,
             cpu_over_wall: series.cpu_over_wall,
             seconds: series.samples,
@@ -253,7 +277,7 @@ impl Suite {
     }
 
     fn guideline(&mut self, experiment: &guidelines::Experiment, seconds: f64) -> Result<(), String> {
-        self.begin(&experiment.title);
+        self.begin(&experiment.id, &experiment.title);
         let isa = self.options.isa;
         let cases = experiment.columns.iter().flat_map(|column| {
             column.cases.iter().map(|case| (experiment.case_id(column, case), case.work.clone(), isa))
@@ -269,7 +293,7 @@ impl Suite {
 
     /// Latency of all networks, and where their time goes.
     fn networks(&mut self, networks: &[Network]) -> Result<Vec<Split>, String> {
-        self.begin("networks");
+        self.begin("net", "networks");
         let isa = self.options.isa;
         let ready = self.ready(networks.iter().map(|n| (n.id.clone(), n.work.clone(), isa)).collect())?;
         self.time(ready.iter().map(|ready| self.job(ready)).collect(), share::NETWORKS);
@@ -280,7 +304,7 @@ impl Suite {
 
     /// Every layer of every width on its own.
     fn layers(&mut self) -> Result<(), String> {
-        self.begin("layers");
+        self.begin("layer", "layers");
         let (layers, isa) = (sweeps::layers(), self.options.isa);
         let ready = self.ready(layers.iter().map(|l| (l.id(), l.work(), isa)).collect())?;
         let mut jobs: Vec<Job<'_>> = ready.iter().map(|ready| self.job(ready)).collect();
@@ -290,7 +314,7 @@ impl Suite {
     }
 
     fn isas(&mut self) -> Result<(), String> {
-        self.begin("instruction sets");
+        self.begin("isa", "instruction sets");
         let works = Isa::available().flat_map(|isa| {
             networks::shufflenets().map(move |(width, work)| (format!("isa/{isa}/{width}"), work, isa))
         });
@@ -301,7 +325,7 @@ impl Suite {
 
     /// ShuffleNetV2 over threads, batches and sizes of the image.
     fn sweeps(&mut self, cores: usize) -> Result<(), String> {
-        self.begin("threads, batches, sizes");
+        self.begin("threads", "threads, batches, sizes");
         let isa = self.options.isa;
         let ready =
             self.ready(networks::shufflenets().map(|(w, work)| (w.to_owned(), work, isa)).collect())?;
@@ -323,14 +347,16 @@ impl Suite {
             }
         }
         self.time_on(false, threads, share::THREADS);
+        self.section = "batch".into();
         self.time_on(false, batches, share::BATCHES);
+        self.section = "size".into();
         self.time(sizes, share::SIZES);
         Ok(())
     }
 
     /// 1x1 and depthwise layers over the channel counts around 58, on every instruction set.
     fn channels(&mut self) -> Result<(), String> {
-        self.begin("channels");
+        self.begin("channels", "channels");
         let mut works = Vec::new();
         for isa in Isa::available() {
             for channels in sweeps::CHANNELS {

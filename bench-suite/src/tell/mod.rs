@@ -2,6 +2,7 @@
 
 pub(crate) mod compare;
 mod document;
+pub(crate) mod estimate;
 mod html;
 pub(crate) mod output;
 #[cfg(test)]

@@ -170,7 +170,7 @@ fn a_report_survives_its_file() {
     assert_eq!(text(&Report::parse(&once).unwrap()), once);
     // It is of the present version now, and says what was measured.
     assert!(
-        once.contains("\"schema\":2")
+        once.contains("\"schema\":3")
             && once.contains("Equal channel widths")
             && once.contains("stage2.0.proj.dw")
     );

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::estimate::Estimate;
 use super::peers::Peers;
 use super::stats::Summary;
 use super::upgrade;
@@ -16,8 +17,9 @@ use crate::work::guidelines::Experiment;
 use crate::work::layer::Layer;
 use crate::work::networks::Network;
 
-/// Version of the layout of `report.json`. Version 1, which did not say what was measured, is read too; others are not.
-pub(crate) const SCHEMA: u32 = 2;
+/// Version of the layout of `report.json`. Earlier ones are read too: version 1 did not say what was measured, version 2 had
+/// no sentinel.
+pub(crate) const SCHEMA: u32 = 3;
 
 /// The largest `report.json` that is read.
 const MAX_BYTES: u64 = 256 << 20;
@@ -61,8 +63,36 @@ pub(crate) struct Machine {
     pub(crate) peaks: Vec<Peak>,
     /// Bandwidths by level, one thread, innermost level first.
     pub(crate) bandwidths: Vec<Bandwidth>,
-    /// The multiply-add loop again, one sample after each round of everything else: GFLOP/s.
+    /// The multiply-add loop again, in each round of everything else: GFLOP/s.
     pub(crate) noise: Vec<f64>,
+    /// What the sentinel saw at the same time.
+    #[serde(default)]
+    pub(crate) looks: Vec<Look>,
+    /// What became of the rounds.
+    #[serde(default)]
+    pub(crate) rounds: Vec<Rounds>,
+}
+
+/// One look of the sentinel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Look {
+    /// Seconds of its small network.
+    pub(crate) network: f64,
+    /// Seconds of its loop over memory.
+    pub(crate) memory: f64,
+}
+
+/// What became of the rounds in which some variants were timed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Rounds {
+    /// How the ids of the variants begin.
+    pub(crate) section: String,
+    /// Rounds whose samples are in the report.
+    pub(crate) kept: usize,
+    /// Rounds that were left out, since they were disturbed and repeated.
+    pub(crate) repeated: usize,
+    /// Rounds that were kept although the machine was disturbed.
+    pub(crate) disturbed: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -150,6 +180,11 @@ impl Measurement {
         Summary::of(&self.seconds).expect("a measurement has finite samples")
     }
 
+    /// The least of the samples, and how well it is known.
+    pub(crate) fn estimate(&self) -> Estimate {
+        Estimate::minimum(&self.seconds)
+    }
+
     pub(crate) fn gflops(&self) -> f64 {
         2e-9 * self.macs as f64 / self.summary().min
     }
@@ -183,11 +218,10 @@ impl Report {
         let not_a_report = |e: serde_json::Error| format!("not a report of this program ({e})");
         let json: serde_json::Value = serde_json::from_str(text).map_err(not_a_report)?;
         let schema = json["schema"].as_u64();
-        if schema.is_some_and(|schema| schema != 1 && schema != u64::from(SCHEMA)) {
-            return Err(format!("expected schema {SCHEMA} or 1, found {}", json["schema"]));
+        if schema.is_some_and(|schema| !(1..=u64::from(SCHEMA)).contains(&schema)) {
+            return Err(format!("expected schema {SCHEMA} or an earlier one, found {}", json["schema"]));
         }
-        let json =
-            if schema == Some(1) && json["settings"].is_object() { upgrade::from_1(json) } else { json };
+        let json = if json["settings"].is_object() { upgrade::upgrade(json) } else { json };
         let report = Self::deserialize(json).map_err(not_a_report)?;
         for Experiment { id, .. } in &report.experiments {
             // They become names of files.

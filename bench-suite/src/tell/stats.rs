@@ -29,11 +29,6 @@ impl Summary {
             p99: quantile(&sorted, 0.99),
         })
     }
-
-    /// How far the median lies above the minimum, relative to the minimum.
-    pub(crate) fn spread(&self) -> f64 {
-        self.median / self.min - 1.0
-    }
 }
 
 /// The `q`-quantile of sorted samples, interpolated between neighbours.
@@ -149,7 +144,6 @@ mod tests {
         assert_eq!((summary.n, summary.min, summary.median), (5, 1.0, 3.0));
         assert!((summary.p90 - 4.6).abs() < 1e-12);
         assert!((summary.p99 - 4.96).abs() < 1e-12);
-        assert!((summary.spread() - 2.0).abs() < 1e-12);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::{Context, distinct, list};
 use crate::plot::{Axis, Guide, Point, Series, Xy};
 use crate::tell::document::{Block, Cell, Figure, Section, Table};
+use crate::tell::estimate::{Estimate, Told};
 use crate::tell::report::{Cold, Measurement};
 use crate::tell::stats::{TwoTerm, pearson, spearman};
 use crate::work::networks::Network;
@@ -180,13 +181,24 @@ fn level_finding(measured: &[Measured<'_>]) -> Option<String> {
             families(measured).into_iter().filter_map(|(_, of)| of.get(index).copied()).collect();
         let fastest = of.iter().min_by(|a, b| per_mac(a).total_cmp(&per_mac(b)))?;
         let slowest = of.iter().max_by(|a, b| per_mac(a).total_cmp(&per_mac(b)))?;
-        Some((per_mac(slowest) / per_mac(fastest), fastest.name(), slowest.name()))
+        let per_mac = |m: &Measured<'_>| m.measurement.estimate().map(|t| t / m.measurement.macs as f64);
+        let ratio: Estimate = per_mac(slowest).over(&per_mac(fastest));
+        Some((ratio, fastest.name(), slowest.name()))
     };
-    let (ratio, fastest, slowest) = (0..4).filter_map(level).max_by(|a, b| a.0.total_cmp(&b.0))?;
-    Some(format!(
-        "At equal FLOPs, networks differ up to {ratio:.2}x in time: per multiply-add {slowest} takes that much longer than \
-         {fastest}."
-    ))
+    let (ratio, fastest, slowest) =
+        (0..4).filter_map(level).max_by(|a, b| a.0.value.total_cmp(&b.0.value))?;
+    let shown = ratio.times();
+    Some(if ratio.told() == Told::Slower {
+        format!(
+            "At equal FLOPs, networks differ up to {shown} in time: per multiply-add {slowest} takes that much longer than \
+             {fastest}."
+        )
+    } else {
+        format!(
+            "At equal FLOPs, networks are not told apart here: per multiply-add the slowest, {slowest}, takes {shown} of the \
+             time of {fastest}."
+        )
+    })
 }
 
 /// How well costs tell times.

@@ -1,7 +1,8 @@
 //! How it was measured, and in which environment.
 
 use crate::tell::document::{Block, Cell, Section, Table};
-use crate::tell::report::Report;
+use crate::tell::estimate::{FLOOR, MIN_ROUNDS, SAME};
+use crate::tell::report::{Report, Rounds};
 use crate::tell::stats::quantile;
 
 /// Threads that really worked, over threads asked for: the median over all measurements.
@@ -20,6 +21,15 @@ pub(super) fn warnings(report: &Report) -> Vec<String> {
             "The machine was busy: a thread got {:.0} % of a core (processor time over wall time). Medians are unreliable, \
              minima less so; measure again when it is idle.",
             100.0 * share
+        ));
+    }
+    let of = |count: fn(&Rounds) -> usize| report.machine.rounds.iter().map(count).sum::<usize>();
+    let (kept, disturbed) = (of(|rounds| rounds.kept), of(|rounds| rounds.disturbed));
+    if 2 * disturbed > kept {
+        warnings.push(format!(
+            "The machine was not quiet: the sentinel strayed in {:.0} % of the rounds that were kept. Intervals are wide, and \
+             what they do not tell apart may be told apart on a quiet machine.",
+            100.0 * disturbed as f64 / kept as f64
         ));
     }
     if report.environment.opt_level != "3" {
@@ -85,6 +95,17 @@ pub(super) fn section(report: &Report) -> Section {
              vanish. Ratios and rates are of minima; medians and percentiles are in the tables."
                 .into(),
         ),
+        Block::Text(format!(
+            "Intervals: from the rounds, 400 random halves are drawn, and every ratio is computed from the minima of each half \
+             instead of all; things that were timed in the same rounds lose the same rounds. The interval holds the middle 95 % of \
+             the ratios, and at least {:.0} % to either side, since code and data lie elsewhere in memory in the next run. Half of the \
+             rounds know less than all, so it is rather too wide. A mean over columns is computed within each half. Fewer than \
+             {MIN_ROUNDS} rounds give no interval. A verdict is given only where the whole interval agrees with it: more than {:.0} % \
+             slower, more than {:.0} % faster, or less than that to either side, which makes no difference; all else is not told apart.",
+            100.0 * FLOOR,
+            100.0 * SAME,
+            100.0 * SAME
+        )),
         Block::Text(format!(
             "Nothing is timed whose answer is wrong: each experiment, network and layer is first held against its twin, the \
              naive f64 loops of kernels::reference, {checked}. ShuffleNetV2 is held against PyTorch in the \
