@@ -15,10 +15,12 @@ use super::progress::Progress;
 use super::{machine, pin, traffic};
 use crate::tell::estimate::MIN_ROUNDS;
 use crate::tell::report::{
-    Cold, Look, Machine, Measurement, Part, Peak, Report, Rounds, SCHEMA, Settings, Split,
+    Cold, Look, Machine, Measurement, Part, Peak, Profile, Report, Rounds, SCHEMA, Settings, Split, Widths,
 };
+use crate::work::layer::Layer;
 use crate::work::networks::{self, Network};
-use crate::work::{Work, guidelines, sweeps};
+use crate::work::step::Step;
+use crate::work::{Work, given, guidelines, sweeps};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -62,6 +64,9 @@ impl Mode {
     }
 }
 
+/// Steps of a network that are tried at other widths.
+const WORST: usize = 4;
+
 /// As much more than its budget may a section take for rounds that are repeated.
 const PATIENCE: f64 = 0.5;
 
@@ -87,6 +92,8 @@ struct Suite {
     /// Times; as many threads as asked for.
     timers: ThreadPool,
     progress: Progress,
+    /// Seconds that a default run would take.
+    total: f64,
     /// What is measured, as ids begin.
     section: String,
     sentinel: Sentinel,
@@ -104,17 +111,20 @@ mod share {
     pub(super) const BATCHES: f64 = 9.0;
     pub(super) const SIZES: f64 = 9.0;
     pub(super) const CHANNELS: f64 = 5.0;
+    /// Of each network that has a page of its own.
+    pub(super) const WIDTHS: f64 = 4.0;
     pub(super) const TOTAL: f64 = 150.0;
 }
 
-/// Runs everything.
-pub(crate) fn run(options: Options) -> Result<Report, String> {
+/// Runs everything. Networks of `own` get pages of their own; those that are not the paper's are added to its networks.
+pub(crate) fn run(options: Options, own: &[Network]) -> Result<Report, String> {
     let start = Instant::now();
     let environment = Environment::observe();
     let cores = environment.cores;
     let helpers = ThreadPoolBuilder::new().num_threads(cores).build().map_err(|e| e.to_string())?;
     let (timers, pinned) = pin::pool(options.threads)?;
-    let mut progress = Progress::new(options.mode.of_default(share::TOTAL));
+    let total = share::TOTAL + own.len() as f64 * share::WIDTHS;
+    let mut progress = Progress::new(options.mode.of_default(total));
     progress.begin("machine");
     let sentinel = timers.install(|| Sentinel::new(options.isa));
     let mut suite = Suite {
@@ -123,6 +133,7 @@ pub(crate) fn run(options: Options) -> Result<Report, String> {
         timers,
         progress,
         section: String::new(),
+        total,
         sentinel,
         measurements: Vec::new(),
         machine: Machine::default(),
@@ -141,10 +152,16 @@ pub(crate) fn run(options: Options) -> Result<Report, String> {
         experiment.columns.retain(|column| options.mode != Mode::Quick || column.id != "gpu/x4");
         suite.guideline(experiment, share)?;
     }
-    let networks = networks::all();
+    let mut networks = networks::all();
+    for network in own {
+        if networks.iter().all(|known| known.id != network.id) {
+            networks.push(network.clone());
+        }
+    }
     let cold = || networks.iter().map(|network| cold(network, options)).collect::<Result<_, _>>();
     let cold = suite.timers.install(cold)?;
     let splits = suite.networks(&networks)?;
+    let profiles = suite.profiles(own)?;
     suite.layers()?;
     suite.isas()?;
     suite.sweeps(cores)?;
@@ -179,6 +196,7 @@ pub(crate) fn run(options: Options) -> Result<Report, String> {
         splits,
         cold,
         traffic,
+        profiles,
         peers: None,
     })
 }
@@ -210,7 +228,7 @@ impl Suite {
     /// As [`time`](Self::time); jobs that bring their own threads must not have a waiting pool of ours in their way.
     fn time_on(&mut self, timers: bool, jobs: Vec<Job<'_>>, seconds: f64) {
         let plan = self.options.mode.plan(seconds);
-        let step = seconds / share::TOTAL;
+        let step = seconds / self.total;
         let done = self.progress.done();
         let (facts, mut variants): (Vec<Measurement>, Vec<Variant<'_>>) =
             jobs.into_iter().map(|job| (job.facts, job.run)).unzip();
@@ -300,6 +318,53 @@ impl Suite {
         let runs = if self.options.mode == Mode::Quick { 5 } else { 25 };
         let threads = self.options.threads;
         Ok(self.timers.install(|| ready.iter().map(|ready| split(ready, runs, threads)).collect()))
+    }
+
+    /// Networks step by step, and their worst steps at other widths.
+    fn profiles(&mut self, own: &[Network]) -> Result<Vec<Profile>, String> {
+        let (isa, threads) = (self.options.isa, self.options.threads);
+        let mut profiles = Vec::new();
+        for (i, network) in own.iter().enumerate() {
+            self.begin("width", &format!("{} {}, layer by layer", network.family, network.label));
+            let ready = self.ready(vec![(network.id.clone(), network.work.clone(), isa)])?;
+            let runs = if self.options.mode == Mode::Quick { 20 } else { 100 };
+            let seconds = self.timers.install(|| steps(&ready[0], runs, threads));
+            let mut widths = Vec::new();
+            let mut works = Vec::new();
+            for (step, layer) in self.worst(network, &seconds) {
+                let layers = given::widths(&layer, isa);
+                let id = |oc: usize| format!("width/{}/{step}-{oc}", i + 1);
+                works.extend(layers.iter().map(|layer| (id(layer.oc), layer.work(), isa)));
+                let tried = layers.iter().map(|layer| (layer.oc, id(layer.oc))).collect();
+                widths.push(Widths { step, oc: layer.oc, tried });
+            }
+            let ready = self.ready(works)?;
+            self.time(ready.iter().map(|ready| self.job(ready)).collect(), share::WIDTHS);
+            profiles.push(Profile { id: network.id.clone(), lanes: isa.lanes(), seconds, widths });
+        }
+        Ok(profiles)
+    }
+
+    /// The steps that lose most time over their roof, of those that can run by themselves; equal ones once.
+    fn worst(&self, network: &Network, seconds: &[f64]) -> Vec<(usize, Layer)> {
+        let Some(peak) = self.machine.peak(self.options.isa.name(), self.options.threads) else {
+            return vec![];
+        };
+        let lost = |step: &Step, seconds: f64| {
+            Some(seconds - self.machine.roof_seconds(peak, step.macs, step.mac_bytes)?)
+        };
+        let steps = network.steps.iter().zip(seconds).enumerate();
+        let mut worst: Vec<(f64, usize, Layer)> = steps
+            .filter_map(|(i, (step, s))| Some((lost(step, *s)?, i, given::alone(&network.work, step)?)))
+            .collect();
+        worst.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let mut distinct: Vec<(usize, Layer)> = Vec::new();
+        for (_, step, layer) in worst {
+            if distinct.len() < WORST && distinct.iter().all(|(_, known)| known.id() != layer.id()) {
+                distinct.push((step, layer));
+            }
+        }
+        distinct
     }
 
     /// Every layer of every width on its own.
@@ -398,6 +463,22 @@ fn split(ready: &Ready, runs: usize, threads: usize) -> Split {
         parts.iter_mut().zip(seconds).for_each(|(part, seconds)| part.seconds = part.seconds.min(seconds));
     }
     Split { id: ready.id.clone(), parts }
+}
+
+/// The least seconds of each step over some runs.
+fn steps(ready: &Ready, runs: usize, threads: usize) -> Vec<f64> {
+    let parallel: &dyn Parallel = if threads > 1 { &Rayon } else { &Serial };
+    let mut runner = ready.runner();
+    let mut least = vec![f64::INFINITY; ready.program.layers().len()];
+    for _ in 0..runs {
+        let mut before = Instant::now();
+        runner.observe(parallel, &mut |layer| {
+            let now = Instant::now();
+            least[layer] = least[layer].min((now - before).as_secs_f64());
+            before = now;
+        });
+    }
+    least
 }
 
 /// What it takes to start a network, from weights in memory.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::plot::{STYLE as PLOT_STYLE, escape};
+use crate::plot::{STYLE as PLOT_STYLE, escape, svg};
 use crate::tell::document::{Block, Cell, Document, Figure, Table};
 
 /// Widths at which each plot is drawn, in CSS pixels: for screens and paper, and for phones.
@@ -95,8 +95,12 @@ pub(crate) fn page(document: &Document) -> String {
         }
         out += "</section>\n";
     }
-    out +=
-        "<footer>Made by bench-suite; all samples are in <a href=\"report.json\">report.json</a>.</footer>\n";
+    let data: Vec<String> = document
+        .data
+        .iter()
+        .map(|name| format!("<a href=\"{name}\">{name}</a>", name = escape(name)))
+        .collect();
+    out += &format!("<footer>Made by bench-suite; all samples are in {}.</footer>\n", data.join(", "));
     out + "</main>\n</body>\n</html>\n"
 }
 
@@ -107,8 +111,8 @@ fn figure_html(figure: &Figure, number: usize) -> String {
         "<figure id=\"fig-{id}\">\n<figcaption><b>Figure {number}. {}.</b> {} <a href=\"{id}.svg\">svg</a></figcaption>\n{}{}</figure>\n",
         escape(title),
         escape(caption),
-        plot.draw(WIDE).inline("wide", &description),
-        plot.draw(NARROW).inline("narrow", &description)
+        svg::inline(&plot.draw(WIDE), "wide", &description),
+        svg::inline(&plot.draw(NARROW), "narrow", &description)
     )
 }
 

@@ -8,6 +8,7 @@ use std::{env, fs};
 
 use super::report::{Report, Traffic};
 use super::{document, html};
+use crate::plot::svg;
 
 /// An older report, with few samples of each measurement, and what a full run would have counted besides.
 fn report() -> Report {
@@ -143,7 +144,7 @@ fn an_incomplete_report_makes_a_page_too() {
     assert!(page.contains("No other engine was measured") && !page.contains("NaN"), "{page}");
     for figure in document.plots() {
         for width in [350.0, 860.0] {
-            let svg = figure.plot.draw(width).standalone(&figure.title);
+            let svg = svg::standalone(&figure.plot.draw(width), &figure.title);
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{}: {svg}", figure.id);
         }
     }

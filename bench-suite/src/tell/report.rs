@@ -39,6 +39,9 @@ pub(crate) struct Report {
     pub(crate) cold: Vec<Cold>,
     /// Traffic that a cache simulation counted, if there is one here.
     pub(crate) traffic: Vec<Traffic>,
+    /// What is told of single networks.
+    #[serde(default)]
+    pub(crate) profiles: Vec<Profile>,
     /// What other engines reached on the same machine, if they were asked.
     pub(crate) peers: Option<Peers>,
 }
@@ -155,6 +158,29 @@ pub(crate) struct Part {
     pub(crate) macs: u64,
 }
 
+/// A network, step by step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Profile {
+    /// Of the network.
+    pub(crate) id: String,
+    /// Channels of a vector.
+    pub(crate) lanes: usize,
+    /// The least seconds of each of its steps over the runs observed.
+    pub(crate) seconds: Vec<f64>,
+    pub(crate) widths: Vec<Widths>,
+}
+
+/// A step by itself, at several widths.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Widths {
+    /// Which step.
+    pub(crate) step: usize,
+    /// Its own output channels.
+    pub(crate) oc: usize,
+    /// The output channels tried, and the ids of their measurements.
+    pub(crate) tried: Vec<(usize, String)>,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Cold {
     pub(crate) id: String,
@@ -190,6 +216,25 @@ impl Measurement {
     }
 }
 
+impl Machine {
+    /// The innermost level that holds `bytes`.
+    pub(crate) fn level(&self, bytes: u64) -> Option<&Bandwidth> {
+        // Each array was half its cache, or a safe part of it.
+        self.bandwidths.iter().find(|b| bytes <= 2 * b.bytes).or(self.bandwidths.last())
+    }
+
+    /// The peak of an instruction set on so many threads, in GFLOP/s.
+    pub(crate) fn peak(&self, isa: &str, threads: usize) -> Option<f64> {
+        self.peaks.iter().find(|p| p.isa == isa && p.threads == threads).map(|p| p.gflops)
+    }
+
+    /// The least seconds that peak and bandwidth allow.
+    pub(crate) fn roof_seconds(&self, peak: f64, macs: u64, bytes: u64) -> Option<f64> {
+        let level = self.level(bytes)?;
+        Some(f64::max(2e-9 * macs as f64 / peak, 1e-9 * bytes as f64 / level.read))
+    }
+}
+
 impl Report {
     /// Finds measurements by id.
     pub(crate) fn index(&self) -> HashMap<&str, &Measurement> {
@@ -198,7 +243,7 @@ impl Report {
 
     /// The peak of an instruction set on so many threads, in GFLOP/s.
     pub(crate) fn peak(&self, isa: &str, threads: usize) -> Option<f64> {
-        self.machine.peaks.iter().find(|p| p.isa == isa && p.threads == threads).map(|p| p.gflops)
+        self.machine.peak(isa, threads)
     }
 
     /// Reads a `report.json`.
@@ -234,6 +279,15 @@ impl Report {
                 return Err(format!(
                     "measurement {:?}: samples must be positive numbers, at least one",
                     m.id
+                ));
+            }
+        }
+        for Profile { id, seconds, .. } in &report.profiles {
+            let steps = report.networks.iter().find(|network| network.id == *id).map(|of| of.steps.len());
+            if steps != Some(seconds.len()) {
+                let (found, id) = (seconds.len(), id.as_str());
+                return Err(format!(
+                    "profile {id:?}: expected a time for each step of a network, found {found}"
                 ));
             }
         }

@@ -16,9 +16,23 @@ pub(crate) fn upgrade(mut report: Value) -> Value {
     if report["schema"] == 1 {
         report = from_1(report);
     }
+    if report["schema"] == 2 {
+        report = from_2(report);
+    }
     if report["schema"].is_u64() {
         report["schema"] = SCHEMA.into();
     }
+    report
+}
+
+/// Adds the layers of the networks that are still defined.
+fn from_2(mut report: Value) -> Value {
+    let steps: HashMap<_, _> = networks::all().into_iter().map(|of| (of.id, of.steps)).collect();
+    each(&mut report["networks"], |network| {
+        let id = network["id"].as_str().unwrap_or_default();
+        let steps = steps.get(id).cloned().unwrap_or_default();
+        network["steps"] = json!(steps);
+    });
     report
 }
 

@@ -64,7 +64,7 @@ pub(super) fn section(context: &Context<'_>) -> (Section, Vec<String>) {
         blocks.push(Block::Table(table(experiment, &measured)));
         blocks.extend(traffic(context, experiment, &measured).map(Block::Table));
     }
-    (Section { id: "guidelines", title: "The guidelines".into(), blocks }, findings)
+    (Section { id: "guidelines".into(), title: "The guidelines".into(), blocks }, findings)
 }
 
 fn measure<'a>(context: &Context<'a>, experiment: &Experiment, column: &'a Column) -> Option<Measured<'a>> {
@@ -199,8 +199,46 @@ fn traffic(context: &Context<'_>, experiment: &Experiment, measured: &[Measured<
     (!table.groups.is_empty()).then_some(table)
 }
 
+/// The mean ratio of every guideline over the columns that `keep` keeps: what is compared, and how many times as long it
+/// takes.
+pub(super) fn ratios(
+    context: &Context<'_>,
+    keep: impl Fn(&Experiment, &Column) -> bool,
+) -> Vec<(String, Option<Estimate>)> {
+    let mut ratios = Vec::new();
+    for experiment in &context.report.experiments {
+        let columns = experiment.columns.iter().filter(|column| keep(experiment, column));
+        let measured: Vec<Measured<'_>> =
+            columns.filter_map(|column| measure(context, experiment, column)).collect();
+        let of = |prefix: &str, title: &str| {
+            let of = measured.iter().filter(|m| m.column.id.starts_with(prefix));
+            let row =
+                |m: &Measured<'_>| Some(m.rows.iter().find(|r| r.case.title == title)?.relative.clone());
+            Estimate::mean(&of.filter_map(row).collect::<Vec<_>>())
+        };
+        let rows: &[(&str, &str, &str)] = match experiment.id.as_str() {
+            "g1" => &[("G1: widths 1:12, not 1:1", "", "1:12")],
+            "g2" => &[("G2: 8 groups, not 1", "", "g = 8")],
+            "g3" => &[("G3: 4 fragments in series", "", "4 series"), ("G3: 4 in parallel", "", "4 parallel")],
+            "g4" => &[("G4: with ReLU and shortcut", "", "neither")],
+            "g5" => &[
+                ("ReLU, addition not fused", "fusion", "ReLU, addition apart"),
+                ("shuffle moves channels", "shuffle", "shuffle moves channels"),
+            ],
+            _ => &[],
+        };
+        for (name, prefix, title) in rows {
+            let ratio = of(prefix, title);
+            // The fourth takes something away; the others add it.
+            let inverse = experiment.id == "g4";
+            ratios.push(((*name).to_owned(), ratio.map(|r| if inverse { r.map(|r| 1.0 / r) } else { r })));
+        }
+    }
+    ratios
+}
+
 /// Whether a guideline holds, from how much more time its worst rows take.
-fn strength(ratio: &Estimate) -> &'static str {
+pub(super) fn strength(ratio: &Estimate) -> &'static str {
     match ratio.told() {
         Told::Slower => "holds here",
         Told::Faster => "does not hold here",

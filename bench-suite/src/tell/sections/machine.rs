@@ -77,7 +77,7 @@ pub(super) fn section(report: &Report) -> Section {
         Block::Table(bandwidths),
     ];
     blocks.extend(noise(report));
-    Section { id: "machine", title: "The machine".into(), blocks }
+    Section { id: "machine".into(), title: "The machine".into(), blocks }
 }
 
 /// How quiet the machine was.

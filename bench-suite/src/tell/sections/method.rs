@@ -118,5 +118,5 @@ pub(super) fn section(report: &Report) -> Section {
         ),
         Block::Table(table),
     ];
-    Section { id: "method", title: "Method and environment".into(), blocks }
+    Section { id: "method".into(), title: "Method and environment".into(), blocks }
 }

@@ -151,7 +151,7 @@ pub(super) fn section(context: &Context<'_>) -> Section {
     );
     tables.push(isa_table(context, &isa));
     blocks.extend(tables.into_iter().map(Block::Table));
-    Section { id: "scaling", title: "Scaling".into(), blocks }
+    Section { id: "scaling".into(), title: "Scaling".into(), blocks }
 }
 
 /// The channel counts of one kind of layer, tried on every instruction set.

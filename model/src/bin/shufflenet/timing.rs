@@ -87,7 +87,9 @@ pub(crate) struct Watched {
 /// rounds came together the others are left out, else all are kept.
 pub(crate) fn watched(seconds: f64, isa: Isa, mut round: impl FnMut() -> f64) -> Watched {
     let mut sentinel = Sentinel::new(isa);
-    warm(seconds, || drop(round()));
+    warm(seconds, || {
+        round();
+    });
     let (mut quiet, mut strayed) = (Vec::new(), Vec::new());
     let (start, mut lost) = (Instant::now(), 0.0);
     loop {
