@@ -82,19 +82,29 @@ impl Model {
         }
     }
 
+    /// The relative error of each network when its family was left out. `None` where nothing can be fitted then.
+    pub(crate) fn family_errors(self, known: &[Known<'_>]) -> Option<Vec<f64>> {
+        let mut fits: Vec<(&str, Fitted)> = Vec::new();
+        for Known { family, .. } in known {
+            if fits.iter().all(|(of, _)| of != family) {
+                let rest: Vec<&Known<'_>> = known.iter().filter(|k| k.family != *family).collect();
+                fits.push((family, self.fit(&rest)?));
+            }
+        }
+        let error = |k: &Known<'_>| Some(fits.iter().find(|(of, _)| *of == k.family)?.1.error(k));
+        known.iter().map(error).collect()
+    }
+
     /// Fits it to all, and judges it by what it was not fitted to. `None` where there is too little for that.
     pub(crate) fn judge(self, known: &[Known<'_>]) -> Option<Judged> {
         let all: Vec<&Known<'_>> = known.iter().collect();
         let fitted = self.fit(&all)?;
-        let without = |keep: &dyn Fn(usize) -> bool| {
-            self.fit(&all.iter().enumerate().filter(|(i, _)| keep(*i)).map(|(_, k)| *k).collect::<Vec<_>>())
+        let without = |i: usize| {
+            let rest = all.iter().enumerate().filter(|(j, _)| *j != i);
+            Some(self.fit(&rest.map(|(_, k)| *k).collect::<Vec<_>>())?.error(&known[i]))
         };
-        let each: Option<Vec<f64>> =
-            (0..known.len()).map(|i| Some(without(&|j| j != i)?.error(&known[i]))).collect();
-        let errors: Option<Vec<f64>> =
-            known.iter().map(|of| Some(without(&|j| known[j].family != of.family)?.error(of))).collect();
-        let errors = errors?;
-        let mean = |errors: &[f64]| errors.iter().map(|e| e.abs()).sum::<f64>() / errors.len() as f64;
+        let each: Option<Vec<f64>> = (0..known.len()).map(without).collect();
+        let errors = self.family_errors(known)?;
         let told: Vec<f64> = known.iter().map(|k| fitted.predict(k)).collect();
         let seconds: Vec<f64> = known.iter().map(|k| k.seconds).collect();
         Some(Judged {
@@ -106,6 +116,11 @@ impl Model {
             correlations: [pearson, spearman, kendall].map(|correlation| correlation(&told, &seconds)),
         })
     }
+}
+
+/// Mean absolute.
+pub(crate) fn mean(errors: &[f64]) -> f64 {
+    errors.iter().map(|e| e.abs()).sum::<f64>() / errors.len() as f64
 }
 
 /// Multiply-adds that take as long as the layers do, each bound by arithmetic or by memory.

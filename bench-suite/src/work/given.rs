@@ -15,6 +15,7 @@ const FAMILY: &str = "given";
 ///
 /// # Errors
 /// One line: where it does not have one input, or cannot work on images of `h` x `w`.
+#[cfg_attr(not(test), expect(dead_code, reason = "the command line has no way yet to give a graph"))]
 pub(crate) fn network(
     id: &str,
     label: &str,
@@ -77,7 +78,7 @@ pub(crate) fn widths(layer: &Layer, isa: Isa) -> Vec<Layer> {
         Class::Depthwise => Layer { ic: oc, oc, groups: oc, ..layer.clone() },
         _ => Layer { oc, ..layer.clone() },
     };
-    let fits = |oc: &usize| *oc > 0 && (layer.class() == Class::Depthwise || oc % layer.groups == 0);
+    let fits = |oc: &usize| *oc > 0 && (layer.class() == Class::Depthwise || oc.is_multiple_of(layer.groups));
     widths.into_iter().filter(fits).map(of).collect()
 }
 

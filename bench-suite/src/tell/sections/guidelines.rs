@@ -146,7 +146,7 @@ fn table(experiment: &Experiment, measured: &[Measured<'_>]) -> Table {
                 ("images/s", Cell::Number(1.0 / summary.min, 1)),
                 ("rate|GFLOP/s", Cell::Number(m.gflops(), 1)),
                 ("relative|first = 1", Cell::Number(row.relative.value, 2)),
-                ("interval|95 %", row.relative.range().map_or(Cell::Empty, Cell::text)),
+                ("interval", row.relative.range().map_or(Cell::Empty, Cell::text)),
             ];
             let [gpu, arm] = papers(row);
             if both {

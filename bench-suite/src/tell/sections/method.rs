@@ -97,11 +97,12 @@ pub(super) fn section(report: &Report) -> Section {
         ),
         Block::Text(format!(
             "Intervals: from the rounds, 400 random halves are drawn, and every ratio is computed from the minima of each half \
-             instead of all; things that were timed in the same rounds lose the same rounds. The interval holds the middle 95 % of \
-             the ratios, and at least {:.0} % to either side, since code and data lie elsewhere in memory in the next run. Half of the \
-             rounds know less than all, so it is rather too wide. A mean over columns is computed within each half. Fewer than \
-             {MIN_ROUNDS} rounds give no interval. A verdict is given only where the whole interval agrees with it: more than {:.0} % \
-             slower, more than {:.0} % faster, or less than that to either side, which makes no difference; all else is not told apart.",
+             instead of all; things that were timed in the same rounds lose the same rounds. The interval reaches to both sides as \
+             far as 95 % of the halves lie away: where half of the rounds miss a minimum by so much, all of them may still miss the \
+             undisturbed time by as much. It reaches {:.0} % at least, since code and data lie elsewhere in memory in the next run. A \
+             mean over columns is computed within each half. Fewer than {MIN_ROUNDS} rounds give no interval. A verdict is given only \
+             where the whole interval agrees with it: more than {:.0} % slower, more than {:.0} % faster, or less than that to either \
+             side, which makes no difference; all else is not told apart.",
             100.0 * FLOOR,
             100.0 * SAME,
             100.0 * SAME
