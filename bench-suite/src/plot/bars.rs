@@ -74,7 +74,7 @@ impl Plot for Bars {
                 &group_.label,
                 start + (slot - gap) / 2.0,
                 bottom,
-                slot,
+                slot - 8.0,
             ));
         }
         if let Some(value) = self.baseline {

@@ -119,7 +119,8 @@ impl Drawing {
     pub(super) fn legend(&mut self, entries: &[(Key, &str)], (left, top): (f64, f64), width: f64) -> f64 {
         let (mut x, mut y) = (left, top + 10.0);
         for (key, name) in entries {
-            let needed = 18.0 + text_width(name, 12.0) + 16.0;
+            let name = shortened(name, width - 18.0);
+            let needed = 18.0 + text_width(&name, 12.0) + 16.0;
             if x > left && x + needed - 16.0 > left + width {
                 (x, y) = (left, y + 18.0);
             }
@@ -156,6 +157,19 @@ pub(super) enum Key {
     Line(usize),
     Swatch(usize),
     Paper(usize),
+}
+
+/// A text, or as much of it as there is room for.
+fn shortened(text: &str, room: f64) -> String {
+    let mut text = text.to_owned();
+    if text_width(&text, 12.0) > room {
+        // The estimate is one of a mean; a cut text should surely fit.
+        while !text.is_empty() && text_width(&text, 12.0) > 0.92 * room - 12.0 {
+            text.pop();
+        }
+        text.push('\u{2026}');
+    }
+    text
 }
 
 /// About how wide a text will be; enough for leaving room.

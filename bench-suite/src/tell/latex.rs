@@ -9,7 +9,7 @@ use crate::plot::tikz::{self, escape};
 
 /// Width at which plots are drawn, in CSS pixels, and set, in points: the text of an article.
 const PLOT_WIDTH: f64 = 520.0;
-const TEXT_WIDTH: f64 = 345.0;
+const TEXT_WIDTH: f64 = 343.0;
 
 /// Rows that fit one page.
 const ROWS: usize = 60;
@@ -90,7 +90,7 @@ fn article(report: &Report, document: &Document) -> String {
     let mut out = format!(
         "% Tables need booktabs, plots need tikz; each is a file of its own for \\input.\n\
          % pdflatex report && bibtex report && pdflatex report && pdflatex report\n\
-         \\documentclass{{article}}\n\\usepackage[T1]{{fontenc}}\n\\usepackage{{booktabs,tikz}}\n\
+         \\documentclass{{article}}\n\\usepackage{{booktabs,tikz}}\n\
          \\newcommand\\fit[1]{{\\sbox0{{#1}}\\ifdim\\wd0>\\linewidth\\resizebox{{\\linewidth}}{{!}}{{\\usebox0}}\\else\\usebox0\\fi}}\n\
          \\sloppy\n\\title{{{}}}\n\\author{{}}\n\\date{{{}}}\n\\begin{{document}}\n\\maketitle\n\n\
          \\noindent {}. After \\cite{{ma2018shufflenetv2}}. Measured by\n\\begin{{quote}}\\ttfamily {}\\end{{quote}}\n",
@@ -107,7 +107,11 @@ fn article(report: &Report, document: &Document) -> String {
         out += &format!("\n\\section{{{}}}\n", escape(&section.title));
         for block in &section.blocks {
             out += &match block {
-                Block::Heading(text, _) => format!("\n\\subsection{{{}}}\n", escape(text)),
+                // LaTeX numbers them itself.
+                Block::Heading(text, _) => format!(
+                    "\n\\subsection{{{}}}\n",
+                    escape(text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c == ' '))
+                ),
                 Block::Text(text) => format!("\n{}\n", escape(text)),
                 Block::Verdict(text) => format!("\n\\begin{{quote}}{}\\end{{quote}}\n", escape(text)),
                 Block::Figure(figure) => format!(

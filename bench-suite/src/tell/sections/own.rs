@@ -17,7 +17,10 @@ const WORST: usize = 8;
 const LITTLE_SECONDS: f64 = 10e-6;
 
 /// A share of lanes that is worth naming.
-const UNUSED: f64 = 0.1;
+const UNUSED: f64 = 0.08;
+
+/// Sums of fewer terms do not pay for the beginning and the end of a tile.
+const SHORT: f64 = 64.0;
 
 /// Below this share of its roof, a layer wants a reason.
 const NEAR: f64 = 0.7;
@@ -111,6 +114,10 @@ fn reasons(timed: &Timed<'_>, lanes: usize, threads: usize) -> Vec<String> {
     if unused >= UNUSED {
         reasons.push(format!("{:.0} % of lanes unused ({} of {filled})", 100.0 * unused, step.output[0]));
     }
+    let terms = step.macs as f64 / step.output.iter().product::<usize>() as f64;
+    if terms > 0.0 && terms < SHORT {
+        reasons.push(format!("short sums ({terms:.0} terms)"));
+    }
     if let Some(level) = memory {
         reasons.push(format!("memory-bound ({level})"));
     }
@@ -121,8 +128,9 @@ fn reasons(timed: &Timed<'_>, lanes: usize, threads: usize) -> Vec<String> {
             n => format!("little work for {n} threads ({each:.0} \u{b5}s)"),
         });
     }
-    if reasons.is_empty() && timed.of_roof().is_some_and(|share| share < NEAR) {
-        reasons.push("its shape does not tell".into());
+    if reasons.is_empty() {
+        let far = timed.of_roof().is_some_and(|share| share < NEAR);
+        reasons.push(if far { "its shape does not tell" } else { "near its roof" }.into());
     }
     reasons
 }
@@ -135,16 +143,16 @@ fn row(timed: &Timed<'_>, total: f64) -> [(&'static str, Cell); 12] {
     [
         ("layer", Cell::text(&step.name)),
         ("class", Cell::text(&step.class)),
-        ("reads", shape(step.input)),
-        ("makes", shape(step.output)),
+        ("why", Cell::text(timed.reasons.join("; "))),
         ("time|\u{b5}s", us(*seconds)),
         ("of all|%", Cell::Number(100.0 * seconds / total, 1)),
-        ("macs|10\u{2076}", Cell::Number(step.macs as f64 / 1e6, 2)),
-        ("mac_bytes|kB", Cell::Number(step.mac_bytes as f64 / 1e3, 0)),
-        ("rate|GFLOP/s", Cell::maybe(rate, 1)),
         ("of roof|%", Cell::maybe(timed.of_roof().map(|share| 100.0 * share), 0)),
         ("over roof|\u{b5}s", Cell::maybe(timed.roof.map(|_| 1e6 * timed.lost()), 1)),
-        ("why", Cell::text(timed.reasons.join("; "))),
+        ("rate|GFLOP/s", Cell::maybe(rate, 1)),
+        ("macs|10\u{2076}", Cell::Number(step.macs as f64 / 1e6, 2)),
+        ("mac_bytes|kB", Cell::Number(step.mac_bytes as f64 / 1e3, 0)),
+        ("reads", shape(step.input)),
+        ("makes", shape(step.output)),
     ]
 }
 
@@ -280,10 +288,11 @@ mod tests {
             reasons(&timed, 16, 1)
         };
         assert_eq!(of(&step(0, 64), 1e-3, Some("L2")), ["a pass of its own", "memory-bound (L2)"]);
+        let pixels = 28 * 28;
         assert_eq!(
-            of(&step(1000, 50), 1e-6, None),
-            ["22 % of lanes unused (50 of 64)", "little work (1 \u{b5}s)"]
+            of(&step(24 * 50 * pixels, 50), 1e-6, None),
+            ["22 % of lanes unused (50 of 64)", "short sums (24 terms)", "little work (1 \u{b5}s)"]
         );
-        assert_eq!(of(&step(1000, 64), 1e-3, None), ["its shape does not tell"]);
+        assert_eq!(of(&step(64 * 64 * pixels, 64), 1e-3, None), ["its shape does not tell"]);
     }
 }
