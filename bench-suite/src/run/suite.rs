@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use kernels::{Isa, Parallel, Rayon, Serial};
 use model::graph::{Class, Program};
-use model::sentinel::{Sentinel, TOLERANCE};
+use model::sentinel::Sentinel;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -233,13 +233,17 @@ impl Suite {
         let (facts, mut variants): (Vec<Measurement>, Vec<Variant<'_>>) =
             jobs.into_iter().map(|job| (job.facts, job.run)).unzip();
         let Self { progress, sentinel, machine, .. } = self;
-        let quiet = || {
+        let mut quiet = || {
             let look = sentinel.look();
             machine.noise.push(1e-9 * look.flops);
-            machine.looks.push(Look { network: look.network, memory: look.memory });
-            look.strayed <= 1.0 + TOLERANCE
+            machine.looks.push(Look { network: look.network, memory: look.memory, waited: look.waited });
+            look.is_quiet()
         };
-        let measure = || interleave(&mut variants, &plan, quiet, |share| progress.set(done + share * step));
+        let measure = || {
+            // What the thread waited for before is nobody's.
+            quiet();
+            interleave(&mut variants, &plan, quiet, |share| progress.set(done + share * step))
+        };
         let rounds = if timers { self.timers.install(measure) } else { measure() };
         self.progress.set(done + step);
         self.machine.rounds.push(Rounds {

@@ -83,6 +83,9 @@ pub(crate) struct Look {
     pub(crate) network: f64,
     /// Seconds of its loop over memory.
     pub(crate) memory: f64,
+    /// The share of its time that the thread had waited for a processor since the look before, where the system tells.
+    #[serde(default)]
+    pub(crate) waited: Option<f64>,
 }
 
 /// What became of the rounds in which some variants were timed.

@@ -1,6 +1,6 @@
 //! The machine, measured.
 
-use model::sentinel::TOLERANCE;
+use model::sentinel::{TOLERANCE, WAITED};
 
 use super::Context;
 use crate::plot::{Axis, Point, Series, Xy};
@@ -123,12 +123,21 @@ fn noise(report: &Report) -> Vec<Block> {
     } else {
         let of = |count: fn(&Rounds) -> usize| machine.rounds.iter().map(count).sum::<usize>();
         let (kept, repeated, disturbed) = (of(|r| r.kept), of(|r| r.repeated), of(|r| r.disturbed));
+        let waited: Vec<f64> = machine.looks.iter().filter_map(|look| look.waited).collect();
+        let waited = Summary::of(&waited).map_or(String::new(), |waited| {
+            format!(
+                " The thread waited for a processor for {:.0} % of its time (median).",
+                100.0 * waited.median
+            )
+        });
         blocks.push(Block::Text(format!(
             "In every round of everything else a sentinel ran beside it: ShuffleNetV2 0.5x on a small image, a sum over 8 MiB, \
              and multiply-adds on registers, of which the first two notice who shares caches and memory. Where one of them took \
-             {:.0} % longer than ever before, the round was repeated while there was time (half as long again as each section's \
-             share). {repeated} rounds were repeated and left out; of the {kept} that were kept, {disturbed} were disturbed.",
-            100.0 * TOLERANCE
+             {:.0} % longer than ever before, or the thread had waited for a processor for more than {:.0} % of the time, the round \
+             was repeated while there was time (half as long again as each section's share). {repeated} rounds were repeated and left \
+             out; of the {kept} that were kept, {disturbed} were disturbed.{waited}",
+            100.0 * TOLERANCE,
+            100.0 * WAITED
         )));
     }
     blocks.push(Block::Figure(Figure {

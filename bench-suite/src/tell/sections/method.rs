@@ -27,7 +27,7 @@ pub(super) fn warnings(report: &Report) -> Vec<String> {
     let (kept, disturbed) = (of(|rounds| rounds.kept), of(|rounds| rounds.disturbed));
     if 2 * disturbed > kept {
         warnings.push(format!(
-            "The machine was not quiet: the sentinel strayed in {:.0} % of the rounds that were kept. Intervals are wide, and \
+            "The machine was not quiet: it was disturbed in {:.0} % of the rounds that were kept. Intervals are wide, and \
              what they do not tell apart may be told apart on a quiet machine.",
             100.0 * disturbed as f64 / kept as f64
         ));

@@ -13,7 +13,8 @@ use serde::Serialize;
 /// add nothing to it.
 ///
 /// In each round a sentinel looks how quiet the machine is: a small network, a loop over memory, and multiply-adds. Rounds
-/// in which one of them takes 15 % longer than ever before are repeated, for half as long again at most.
+/// in which one of them takes 15 % longer than ever before, or the thread had to wait for a processor, are repeated, for
+/// half as long again at most.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -23,7 +24,7 @@ Examples:
 
 FLOP are 2 per multiply-add. `gflops` and `percent_of_peak` come from the minimum.
 `min_to_ms` is up to where the minimum might have come out: random halves of the runs exceed it in one case of forty.
-`repeated` runs were left out because the sentinel strayed; `disturbed` ones were kept although it did.
+`repeated` runs were left out because the machine was disturbed; `disturbed` ones were kept although it was.
 Times are per batch, `macs` per image. `processors` are those that this process may use.")]
 pub(crate) struct Args {
     #[command(flatten)]

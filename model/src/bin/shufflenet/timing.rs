@@ -2,7 +2,7 @@
 //! costs all of them.
 
 use kernels::{Isa, Parallel};
-use model::sentinel::{Sentinel, TOLERANCE};
+use model::sentinel::Sentinel;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -90,6 +90,7 @@ pub(crate) fn watched(seconds: f64, isa: Isa, mut round: impl FnMut() -> f64) ->
     warm(seconds, || {
         round();
     });
+    sentinel.look();
     let (mut quiet, mut strayed) = (Vec::new(), Vec::new());
     let (start, mut lost) = (Instant::now(), 0.0);
     loop {
@@ -101,7 +102,7 @@ pub(crate) fn watched(seconds: f64, isa: Isa, mut round: impl FnMut() -> f64) ->
         }
         let begin = Instant::now();
         let sample = round();
-        if sentinel.look().strayed <= 1.0 + TOLERANCE {
+        if sentinel.look().is_quiet() {
             quiet.push(sample);
         } else {
             strayed.push(sample);
