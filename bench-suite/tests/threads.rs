@@ -18,6 +18,30 @@ fn cpu_seconds(series: &Series) -> f64 {
     mean * series.cpu_over_wall.expect("the system tells processor time")
 }
 
+/// What is asleep at its first tries is tried again.
+#[test]
+#[ignore = "times things: cargo test -p bench-suite -- --ignored --test-threads 1"]
+fn interrupted_samples_are_taken_again() {
+    let plan = |patience| Plan {
+        budget: Duration::ZERO,
+        min_rounds: 8,
+        max_rounds: 8,
+        min_sample: Duration::from_micros(50),
+        patience,
+    };
+    let busy = |patience| {
+        let mut calls = 0;
+        let run = move || {
+            calls += 1;
+            if calls % 4 == 0 { work() } else { std::thread::sleep(Duration::from_millis(2)) }
+        };
+        let mut variants: [Variant<'_>; 1] = [Box::new(run)];
+        interleave(&mut variants, &plan(patience), || true, |_| ()).series[0].cpu_over_wall.unwrap()
+    };
+    let (waits, at_once) = (busy(Duration::from_secs(60)), busy(Duration::ZERO));
+    assert!(waits > 0.8 && at_once < 0.8, "{waits} {at_once}");
+}
+
 #[test]
 #[ignore = "times things: cargo test -p bench-suite -- --ignored --test-threads 1"]
 fn sleepers_and_workers_are_counted() {

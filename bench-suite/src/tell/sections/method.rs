@@ -91,7 +91,8 @@ pub(super) fn section(report: &Report) -> Section {
         Block::Text(
             "Variants that are compared are timed in rounds: every round takes one sample of each, right after a run of it that \
              is not counted (unless a run takes 30 ms or more), and each round begins with another. Samples of less than 0.2 \
-             ms average several runs. Weights and images are random numbers of ordinary size, activations neither grow nor \
+             ms average several runs, and one of less than 10 ms during which the program had to wait for a processor is taken \
+             again. Weights and images are random numbers of ordinary size, activations neither grow nor \
              vanish. Ratios and rates are of minima; medians and percentiles are in the tables."
                 .into(),
         ),
