@@ -131,6 +131,10 @@ fn bench_tells_all_that_it_promises() {
             let macs: u64 = network.costs(96, 96).iter().map(|cost| cost.macs).sum();
             assert_eq!(report["macs"], macs);
             assert!(number(&report, "n") >= 10.0);
+            assert!(number(&report, "min_to_ms") >= number(&report, "min_ms"), "{report}");
+            assert!(number(&report, "disturbed") <= number(&report, "n"), "{report}");
+            // Disturbed runs are left out, or kept.
+            assert!(number(&report, "repeated") * number(&report, "disturbed") == 0.0, "{report}");
             let times = ["min_ms", "median_ms", "p90_ms", "p99_ms"].map(|name| number(&report, name));
             assert!(times[0] > 0.0 && times.is_sorted(), "{report}");
             let gflops = number(&report, "gflops");
@@ -189,7 +193,9 @@ fn bench_stays_below_the_peak() {
 #[test]
 fn bench_for_people() {
     let text = run(["bench", "--width", "1", "--size", "33x64", "--seconds", "0.05"]).good();
-    for part in ["1.0x", "33x64", "minimum", "median", "99 %", "GFLOP/s", "of the peak"] {
+    for part in
+        ["1.0x", "33x64", "minimum", "median", "99 %", "GFLOP/s", "of the peak", "known to", "disturbed"]
+    {
         assert!(text.contains(part), "{part} in {text}");
     }
     let report = json(&["bench", "--size", "33x64", "--seconds", "0.05", "--json"]);
