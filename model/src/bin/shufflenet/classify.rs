@@ -252,7 +252,8 @@ impl Classifier<'_> {
         self.network.run(parallel, images, workspace, &mut logits);
         model::probabilities(&mut logits);
         if logits.iter().any(|probability| probability.is_nan()) {
-            let why = "what the network makes of it is no number (NaN); its weights are at fault, not the photo";
+            let why =
+                "what the network makes of it is no number (NaN); its weights are at fault, not the photo";
             let name = if is_standard_input(path) { "standard input".into() } else { path.to_string_lossy() };
             return Err(format!("{name}: {why}"));
         }
