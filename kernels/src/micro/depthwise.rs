@@ -74,7 +74,9 @@ struct Place {
 
 #[inline(always)]
 unsafe fn rows<S: Simd, const K: usize, const STRIDE: usize>(s: S, args: &Depthwise) {
-    let tiles = args.ow.div_ceil(TILE);
+    // Seven weights beside seven sums leave no register for a product that is not fused with its sum.
+    let wide = const { K < 7 || S::FUSED };
+    let tiles = args.ow.div_ceil(if wide { TILE } else { 4 });
     let (least, longer) = (args.ow / tiles, args.ow % tiles);
     for oy in args.y0..args.y1 {
         let mut ox = 0;
@@ -92,12 +94,12 @@ unsafe fn rows<S: Simd, const K: usize, const STRIDE: usize>(s: S, args: &Depthw
                         (3, _) => tile::<S, K, STRIDE, 3, true>(s, args, at),
                         (4, false) => tile::<S, K, STRIDE, 4, true>(s, args, at),
                         (4, true) => tile::<S, K, STRIDE, 4, false>(s, args, at),
-                        (5, false) => tile::<S, K, STRIDE, 5, true>(s, args, at),
-                        (5, true) => tile::<S, K, STRIDE, 5, false>(s, args, at),
-                        (6, false) => tile::<S, K, STRIDE, 6, true>(s, args, at),
-                        (6, true) => tile::<S, K, STRIDE, 6, false>(s, args, at),
-                        (7, false) => tile::<S, K, STRIDE, 7, true>(s, args, at),
-                        (7, true) => tile::<S, K, STRIDE, 7, false>(s, args, at),
+                        (5, false) if wide => tile::<S, K, STRIDE, 5, true>(s, args, at),
+                        (5, true) if wide => tile::<S, K, STRIDE, 5, false>(s, args, at),
+                        (6, false) if wide => tile::<S, K, STRIDE, 6, true>(s, args, at),
+                        (6, true) if wide => tile::<S, K, STRIDE, 6, false>(s, args, at),
+                        (7, false) if wide => tile::<S, K, STRIDE, 7, true>(s, args, at),
+                        (7, true) if wide => tile::<S, K, STRIDE, 7, false>(s, args, at),
                         _ => unreachable!("tiles are at most TILE wide"),
                     }
                 }
