@@ -13,8 +13,8 @@ use crate::window::Window;
 
 /// Convolution with bias, folded batch normalisation, activation and an optional residual in its epilogue.
 ///
-/// `dst[o][y][x] = activation(sum over i, kh, kw of weights[o][i][kh][kw] * src[i][y * stride + kh * dilation - top][x * stride
-/// + kw * dilation - left] + bias[o] (+ residual[o][y][x]))`, where `i` runs over the input channels of `o`'s group; taps
+/// `dst[o][y][x] = activation(sum over i, kh, kw of weights[o][i][kh][kw] * src[i][y * stride + kh * dilation - top][x *
+/// stride + kw * dilation - left] + bias[o] (+ residual[o][y][x]))`, where `i` runs over the input channels of `o`'s group; taps
 /// outside the image contribute nothing. A convolution of 1x1 at every pixel is faster as a [`Pointwise`](crate::Pointwise),
 /// one with a group per channel as a [`Depthwise`](crate::Depthwise).
 ///

@@ -20,7 +20,7 @@
 //! | `proto` | finds the messages of the file, and copies nothing |
 //! | `import`, `operators` | decides attributes as each operator set wants them, evaluates what depends on constants and sizes alone |
 //! | `patterns` | puts together what exporters spell out: batch normalisation, SiLU, GELU, layer normalisation, padding |
-//! | `lower`, `view` | makes a [`Graph`](crate::graph::Graph): shuffles, splits and layouts are bookkeeping on axes |
+//! | `lower`, `view` | makes a [`Graph`]: shuffles, splits and layouts are bookkeeping on axes |
 //! | `tail` | computes what stands behind the last map: the decoding of a detector |
 //!
 //! Files are not trusted: every size is checked before memory is asked for, nothing recurses, weights in other files are
