@@ -9,9 +9,12 @@ use kernels::Isa;
 
 use crate::run::suite::{self, Mode, Options};
 use crate::run::traffic;
+use crate::tell::document::Document;
 use crate::tell::peers::Peers;
 use crate::tell::report::Report;
 use crate::tell::{self, compare, output};
+use crate::work::given;
+use crate::work::networks::Network;
 
 /// Measures this machine, the four guidelines of the ShuffleNetV2 paper and the networks behind them, and writes a
 /// report: index.html, report.json, plots as .svg, tables as .csv.
@@ -24,6 +27,9 @@ struct Cli {
     run: Run,
 }
 
+/// Reports that one page may have; more would be unreadable.
+const MOST_MERGED: usize = 12;
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Says what became faster or slower from one report.json to another, beyond the noise of both.
@@ -35,6 +41,25 @@ enum Command {
         /// Slow-downs larger than this many percent end with exit status 1
         #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = percent)]
         threshold: f64,
+    },
+    /// Sets several report.json beside each other, of several machines or instruction sets: latency per network, ranks that
+    /// change, guidelines.
+    Merge {
+        /// The report.json of each
+        #[arg(required = true, num_args = 2..=MOST_MERGED)]
+        reports: Vec<PathBuf>,
+        /// Where to write
+        #[arg(long, visible_alias = "out", value_name = "DIR", default_value = "target/merged")]
+        output: PathBuf,
+    },
+    /// Writes a report.json for LaTeX: tables with the rules of booktabs, plots as TikZ pictures, a BibTeX entry of the paper,
+    /// and a document that shows them all.
+    Latex {
+        /// The report.json
+        report: PathBuf,
+        /// Where to write
+        #[arg(long, visible_alias = "out", value_name = "DIR", default_value = "target/latex")]
+        output: PathBuf,
     },
     /// Runs one experiment and nothing else, for the cache simulation to watch.
     #[command(hide = true)]
@@ -50,7 +75,7 @@ enum Command {
         /// The report.json
         report: PathBuf,
         /// Where to write
-        #[arg(long, value_name = "DIR", default_value = "target/report")]
+        #[arg(long, visible_alias = "output", value_name = "DIR", default_value = "target/report")]
         out: PathBuf,
     },
 }
@@ -64,8 +89,12 @@ struct Run {
     #[arg(long, conflicts_with = "quick")]
     full: bool,
     /// Where to write
-    #[arg(long, value_name = "DIR", default_value = "target/report")]
+    #[arg(long, visible_alias = "output", value_name = "DIR", default_value = "target/report")]
     out: PathBuf,
+    /// A network of the report that gets a page of its own, as mobilenet_v2_1.0: time, costs and roof of each layer, the worst
+    /// with the reason, and what a friendlier width would save; may be given several times
+    #[arg(long, value_name = "NAME", value_parser = given::named)]
+    network: Vec<Network>,
     /// Threads of everything that does not compare them
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..=1024))]
     threads: u16,
@@ -103,6 +132,8 @@ pub fn main() -> ExitCode {
         Cli { command: Some(Command::Render { report, out }), .. } => {
             Report::read(&report).and_then(|report| write(&report, &out))
         }
+        Cli { command: Some(Command::Merge { reports, output }), .. } => merge(&reports, &output),
+        Cli { command: Some(Command::Latex { report, output }), .. } => latex(&report, &output),
         Cli { command: None, run } => measure(&run),
     };
     match result {
@@ -154,15 +185,30 @@ fn measure(run: &Run) -> Result<(), String> {
     // A bad file, or a folder that takes none, should be known before three minutes have passed.
     let peers = Peers::read(&run.peers)?;
     output::prepare(&run.out)?;
-    let mut report = suite::run(Options { mode, isa, threads: usize::from(run.threads) })?;
+    let options = Options { mode, isa, threads: usize::from(run.threads) };
+    let mut report = suite::run(options, &run.network)?;
     report.peers = peers;
     write(&report, &run.out)
 }
 
+fn merge(paths: &[PathBuf], out: &Path) -> Result<(), String> {
+    let reports: Vec<Report> = paths.iter().map(|path| Report::read(path)).collect::<Result<_, _>>()?;
+    tell_of(&reports.iter().collect::<Vec<_>>(), &tell::merged(&reports), out)
+}
+
+fn latex(path: &Path, out: &Path) -> Result<(), String> {
+    let report = Report::read(path)?;
+    output::write_latex(&report, &tell::document(&report), out)?;
+    print(&format!("{}\n", out.join("report.tex").display()))
+}
+
 fn write(report: &Report, out: &Path) -> Result<(), String> {
-    let document = tell::document(report);
-    output::write(report, &document, out)?;
-    print(&format!("{}\n{}\n", tell::summary(&document), out.join("index.html").display()))
+    tell_of(&[report], &tell::document(report), out)
+}
+
+fn tell_of(reports: &[&Report], document: &Document, out: &Path) -> Result<(), String> {
+    output::write(reports, document, out)?;
+    print(&format!("{}\n{}\n", tell::summary(document), out.join("index.html").display()))
 }
 
 /// Writes to the standard output. Who reads no further is no error.

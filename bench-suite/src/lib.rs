@@ -5,8 +5,8 @@
 //! |---|---|
 //! | `work` | what is timed, as graphs: single layers, guidelines, networks, sweeps |
 //! | `run` | packs it, holds its answer against a twin's, times it in turns, and collects a report |
-//! | `tell` | makes of a report alone a page, files, a summary; tells two reports apart |
-//! | `plot` | plots as SVG |
+//! | `tell` | makes of a report alone a page, files, a summary; tells reports apart and sets them side by side |
+//! | `plot` | plots as SVG and as TikZ pictures |
 #![forbid(unsafe_code)]
 
 mod cli;

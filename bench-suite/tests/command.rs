@@ -107,7 +107,11 @@ fn bad_files_are_one_line_errors() {
     let mut cases = vec![("missing.json", None, "No such file")];
     cases.push(("garbage.json", Some("\u{0}\u{1}".to_owned()), "not a report of this program"));
     cases.push(("empty.json", Some(String::new()), "not a report of this program"));
-    cases.push(("other.json", Some("{\"schema\": 99}".to_owned()), "expected schema 2 or 1, found 99"));
+    cases.push((
+        "other.json",
+        Some("{\"schema\": 99}".to_owned()),
+        "expected schema 3 or an earlier one, found 99",
+    ));
     cases.push(("part.json", Some("{\"schema\": 1}".to_owned()), "missing field"));
     let mut changed = |name, at: &str, value: Value, expected| {
         let mut report = report();
@@ -255,4 +259,42 @@ fn a_place_that_cannot_be_written_is_an_error() {
             assert!(err.starts_with("error: ") && err.contains(name) && err.lines().count() == 1, "{err}");
         }
     }
+}
+
+#[test]
+fn reports_are_set_side_by_side() {
+    let dir = dir("merge");
+    let report = report();
+    let mut other = scaled(&report, "net/mobilenet_v1", 3.0);
+    other["environment"]["cpu"] = "another processor".into();
+    let (one, two) = (save(&report, &dir.join("one.json")), save(&other, &dir.join("two.json")));
+    let out_dir = dir.join("side/by/side");
+    let (status, out, err) = ran(&["merge", &one, &two, "--output", out_dir.to_str().unwrap()]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert!(out.contains("change places") && out.contains("index.html"), "{out}");
+    for name in ["index.html", "report-1.json", "report-2.json", "machines-flips.csv", "machines-latency.svg"]
+    {
+        assert!(out_dir.join(name).is_file(), "{name}");
+    }
+    let page = fs::read_to_string(out_dir.join("index.html")).unwrap();
+    assert!(page.contains("another processor") && !page.contains("NaN"));
+    assert_eq!(ran(&["merge", &one]).0, 2);
+    let missing = dir.join("missing.json");
+    let (status, _, err) = ran(&["merge", &one, missing.to_str().unwrap()]);
+    assert!(status == 1 && err.contains("missing.json") && err.lines().count() == 1, "{err}");
+}
+
+#[test]
+fn a_report_is_written_for_latex() {
+    let dir = dir("latex");
+    let report = save(&report(), &dir.join("report.json"));
+    let out_dir = dir.join("tex");
+    let (status, out, err) = ran(&["latex", &report, "--output", out_dir.to_str().unwrap()]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert!(out.ends_with("report.tex\n"), "{out}");
+    let read = |name: &str| fs::read_to_string(out_dir.join(name)).unwrap();
+    assert!(read("report.tex").contains("cargo run --release -- "));
+    assert!(read("table-g1.tex").contains("\\toprule"));
+    assert!(read("plot-latency-macs.tex").contains("\\begin{tikzpicture}"));
+    assert!(read("references.bib").contains("1807.11164"));
 }

@@ -2,12 +2,12 @@
 //!
 //! Everything a ShuffleNet, a MobileNet or a small detector is made of, callable without a framework:
 //!
-//! - [`Pointwise`] (1x1 convolution, grouped or not), [`Depthwise`] (3x3 and 5x5), [`Convolution`] (dense), [`Linear`], each with
-//!   bias, folded batch normalisation and an [`Activation`] in its epilogue, the first with a residual;
+//! - [`Pointwise`] (1x1 convolution), [`Depthwise`], [`Convolution`] (any window, dense or in groups), [`Transposed`], [`Linear`],
+//!   each with bias, folded batch normalisation and any [`Activation`] in its epilogue, most with a residual;
 //! - [`Stem`] and [`Head`], the two ends of a classifier in one operator each;
 //! - [`ChannelOrder`]: shuffle, split and concat that move no data, and [`Materialize`] that really moves it;
-//! - [`Affine`] (batch normalisation by itself), [`Add`], [`Activate`], [`MaxPool`], [`AveragePool`], [`GlobalAverage`],
-//!   [`Upsample`], [`softmax()`], [`layout`] conversions;
+//! - [`Affine`] (batch normalisation by itself), [`LayerNorm`], [`Add`], [`Mul`] (gates of squeeze-and-excitation, too),
+//!   [`Activate`], [`PRelu`], [`MaxPool`], [`AveragePool`], [`GlobalAverage`], [`Resize`], [`softmax()`], [`layout`] conversions;
 //! - [`mod@reference`]: all of it again as naive loops in `f64`, for everyone's property tests.
 //!
 //! An operator is built once from `&[f32]` weights (checked, folded, packed for one [`Isa`]) and run through `&self`
@@ -89,6 +89,7 @@ mod activation;
 mod backend;
 mod error;
 mod fold;
+mod interpolation;
 mod isa;
 mod micro;
 mod operators;
@@ -102,6 +103,7 @@ mod window;
 pub use activation::Activation;
 pub use error::Error;
 pub use fold::BatchNorm;
+pub use interpolation::{Coordinates, Interpolation};
 pub use isa::Isa;
 pub use operators::*;
 pub use tensor::layout;

@@ -13,6 +13,7 @@
 use crate::activation::Activation;
 use crate::backend::{Kernels, Tile};
 use crate::error::Error;
+use crate::micro::activation::{Curve, Epilogue, Lines};
 use crate::micro::gemm::{Gemm, PixelStep, Upcoming};
 use crate::tensor::{BLOCK, Buffer, extent};
 use alloc::vec::Vec;
@@ -147,6 +148,8 @@ pub(crate) struct Product<'a> {
     /// What offsets count from for the first pixel; it may lie outside the source where no tap that is used does.
     pub(crate) src: *const f32,
     pub(crate) step: PixelStep,
+    pub(crate) src_step: usize,
+    pub(crate) dst_step: usize,
     pub(crate) pixels: usize,
     /// The first pixel of block 0.
     pub(crate) dst: *mut f32,
@@ -156,9 +159,9 @@ pub(crate) struct Product<'a> {
     pub(crate) residual_block_stride: usize,
     /// Whether sums begin at the bias, or at what `dst` holds.
     pub(crate) first: bool,
-    /// Whether residual and activation follow.
+    /// Whether residual and epilogue follow.
     pub(crate) last: bool,
-    pub(crate) activation: Activation,
+    pub(crate) epilogue: &'a Epilogue,
     /// What will be read next.
     pub(crate) prefetch: [Upcoming; 2],
 }
@@ -176,6 +179,19 @@ impl Packed {
         };
         let rows = &self.data.as_slice()[first.weights.start - self.bias_len(first)..last.weights.end];
         Upcoming { at: rows.as_ptr(), lines: rows.len() / BLOCK }
+    }
+
+    /// The lines that hold some inputs of a panel.
+    pub(crate) fn upcoming_part(&self, panel: usize, k: Range<usize>) -> Upcoming {
+        let panel = &self.panels[panel];
+        let first = (k.start - panel.k.start) * panel.nr;
+        let part = &self.data.as_slice()[panel.weights.clone()][first..][..k.len() * panel.nr];
+        Upcoming { at: part.as_ptr(), lines: part.len() / BLOCK }
+    }
+
+    /// Whether the weights are so many that they will not have stayed in the second-level cache since the last run.
+    pub(crate) fn is_large(&self) -> bool {
+        self.data.as_slice().len() > 1 << 17
     }
 
     /// The sums of one panel, for a run of pixels.
@@ -206,9 +222,11 @@ impl Packed {
             residual,
             residual_block_stride: product.residual_block_stride,
             dst_block_stride: product.dst_block_stride,
+            src_step: product.src_step,
+            dst_step: product.dst_step,
             first: product.first,
             last: product.last,
-            activation: product.activation,
+            bounds: &product.epilogue.bounds,
             prefetch: product.prefetch,
             // Of the panel.
             weights: core::ptr::null(),
@@ -217,7 +235,7 @@ impl Packed {
             lane: 0,
         };
         // SAFETY: the panel has the inputs, as was just checked; the rest is the caller's.
-        unsafe { self.call(panel, start, product.step, product.dst, &mut gemm) }
+        unsafe { self.call(panel, start, product.step, product.dst, product.epilogue, &mut gemm) }
     }
 
     /// Runs the tile of `panel` on inputs from number `start` on, `dst` being that of block 0.
@@ -225,7 +243,15 @@ impl Packed {
     /// # Safety
     /// The panel has these inputs; the contract of [`Product`] for the rest.
     #[inline(always)]
-    unsafe fn call(&self, panel: &Panel, start: usize, step: PixelStep, dst: *mut f32, gemm: &mut Gemm) {
+    unsafe fn call(
+        &self,
+        panel: &Panel,
+        start: usize,
+        step: PixelStep,
+        dst: *mut f32,
+        epilogue: &Epilogue,
+        gemm: &mut Gemm,
+    ) {
         let weights = self.data.as_slice()[panel.weights.clone()].as_ptr();
         gemm.dst = dst.wrapping_add(panel.slot / BLOCK * gemm.dst_block_stride);
         gemm.lane = panel.slot % BLOCK;
@@ -234,7 +260,10 @@ impl Packed {
         unsafe {
             gemm.weights = weights.add((start - panel.k.start) * panel.nr);
             gemm.bias = weights.sub(self.bias_len(panel));
-            (panel.tile.product[step as usize])(gemm);
+            match &epilogue.curve {
+                Some(curve) if gemm.last => curved(panel.tile, step, gemm, curve),
+                _ => (panel.tile.product[step as usize])(gemm),
+            }
         }
     }
 
@@ -260,6 +289,7 @@ impl Packed {
             }
             offsets
         };
+        let epilogue = self.kernels.epilogue(activation);
         let panels = &self.panels[panels];
         let (k, block) = (panels[0].k.clone(), panels[0].slot / BLOCK);
         assert!(src.len() >= k.len(), "an element for each input");
@@ -276,9 +306,11 @@ impl Packed {
                 residual_block_stride: 0,
                 // Blocks of one pixel lie side by side.
                 dst_block_stride: BLOCK,
+                src_step: BLOCK,
+                dst_step: BLOCK,
                 first: first && start == k.start,
                 last: end == k.end,
-                activation,
+                bounds: &epilogue.bounds,
                 prefetch: [Upcoming::NOTHING; 2],
                 // Of the panels.
                 weights: core::ptr::null(),
@@ -290,8 +322,48 @@ impl Packed {
                 assert!(panel.k == k, "the same inputs");
                 assert!(len >= panel.slot + panel.nr - block * BLOCK, "an element for each lane");
                 // SAFETY: the panel has these inputs, `src` has an element for each of them, and `dst` for each lane.
-                unsafe { self.call(panel, start, PixelStep::Blocked, to, &mut gemm) }
+                unsafe { self.call(panel, start, PixelStep::Blocked, to, &epilogue, &mut gemm) }
             }
         }
+    }
+}
+
+/// A product whose sums get a curve: a few pixels at a time, which are in the first-level cache still.
+///
+/// # Safety
+/// The contract of [`Gemm`], whose steps are those of its pixels.
+#[cold]
+unsafe fn curved(tile: &Tile, step: PixelStep, gemm: &Gemm, curve: &Curve) {
+    // Enough for a call, in whole tiles. A rest that is shorter goes with the run before it.
+    let most = 24usize.next_multiple_of(tile.mr);
+    let mut start = 0;
+    while start < gemm.pixels {
+        let rest = gemm.pixels - start;
+        let pixels = if rest < 2 * most { rest } else { most };
+        let at = start * gemm.dst_step;
+        let part = Gemm {
+            src: gemm.src.wrapping_add(start * gemm.src_step),
+            dst: gemm.dst.wrapping_add(at),
+            residual: if gemm.residual.is_null() { gemm.residual } else { gemm.residual.wrapping_add(at) },
+            pixels,
+            prefetch: if start == 0 { gemm.prefetch } else { [Upcoming::NOTHING; 2] },
+            ..*gemm
+        };
+        let lines = Lines {
+            activation: curve.activation,
+            at: part.dst,
+            pixels,
+            step: gemm.dst_step,
+            block_stride: gemm.dst_block_stride,
+            lane: gemm.lane,
+            nv: tile.nv,
+            half: tile.half,
+        };
+        // SAFETY: some of the caller's pixels; the curve is applied to the registers that were just stored for them.
+        unsafe {
+            (tile.product[step as usize])(&part);
+            (curve.apply)(&lines);
+        }
+        start += pixels;
     }
 }

@@ -18,6 +18,7 @@
 
 use crate::activation::Activation;
 use crate::fold::BatchNorm;
+use crate::interpolation::{Coordinates, Interpolation};
 use crate::tensor::{ChannelOrder, Shape};
 use crate::window::{Padding, Window};
 
@@ -87,11 +88,16 @@ fn extent(window: Window, axis: usize) -> usize {
 }
 
 /// `channels` and the height and width that `window` makes of `from`: as many windows as fit into the padded image, the
-/// first at its beginning.
+/// first at its beginning. Where `window.ceil`, one more at the end, if the last one does not reach the end of the padded image and
+/// the next begins inside the image.
 pub fn output_shape(window: Window, from: Shape, channels: usize) -> Shape {
     let count = |len: usize, axis: usize| {
-        let padded = len + padding(window, len, axis).iter().sum::<usize>();
-        (0..).take_while(|o| o * window.stride[axis] + extent(window, axis) <= padded).count()
+        let [before, after] = padding(window, len, axis);
+        let end = |o: usize| o * window.stride[axis] + extent(window, axis);
+        let fitting = (0..).take_while(|&o| end(o) <= before + len + after).count();
+        let next = fitting * window.stride[axis] < before + len;
+        let hanging = window.ceil && fitting > 0 && end(fitting - 1) < before + len + after && next;
+        fitting + usize::from(hanging)
     };
     Shape::new(channels, count(from.h, 0), count(from.w, 1))
 }
@@ -241,10 +247,134 @@ pub fn activate(src: &Planar, activation: Activation) -> Planar {
     Planar { shape: src.shape, data: src.data.iter().map(|&x| activation.apply(x)).collect() }
 }
 
-/// `dst = a + b`, element by element.
+/// `dst = a + b`, element by element; where `b` has one channel or one pixel, that for all.
 pub fn add(a: &Planar, b: &Planar) -> Planar {
-    assert_eq!(a.shape, b.shape, "shapes of the two images to add");
-    Planar { shape: a.shape, data: a.data.iter().zip(&b.data).map(|(a, b)| a + b).collect() }
+    Planar::from_fn(a.shape, |c, y, x| a.get(c, y, x) + of_all(b, a.shape, c, y, x))
+}
+
+/// `dst = a * b`, element by element; where `b` has one channel or one pixel, that for all.
+pub fn mul(a: &Planar, b: &Planar) -> Planar {
+    Planar::from_fn(a.shape, |c, y, x| a.get(c, y, x) * of_all(b, a.shape, c, y, x))
+}
+
+/// The element of an image that stands beside element `(c, y, x)` of one of `shape`.
+fn of_all(image: &Planar, shape: Shape, c: usize, y: usize, x: usize) -> f64 {
+    let Shape { c: channels, h, w } = image.shape;
+    let (one_channel, one_pixel) = (channels == 1, (h, w) == (1, 1));
+    assert!(
+        (one_channel || channels == shape.c) && (one_pixel || (h, w) == (shape.h, shape.w)),
+        "an image of {} beside one of {shape}",
+        image.shape
+    );
+    image.get(if one_channel { 0 } else { c }, if one_pixel { 0 } else { y }, if one_pixel { 0 } else { x })
+}
+
+/// `dst[c] = src[c]` where that is positive, `slope[c] * src[c]` elsewhere.
+pub fn prelu(src: &Planar, slope: &[f32]) -> Planar {
+    assert_eq!(slope.len(), src.shape.c, "one slope per channel");
+    Planar::from_fn(src.shape, |c, y, x| match src.get(c, y, x) {
+        x if x > 0.0 => x,
+        x => f64::from(slope[c]) * x,
+    })
+}
+
+/// `dst[c] = (src[c] - mean) / sqrt(variance + eps) * gamma[c] + beta[c]`, with mean and variance over the channels of each
+/// pixel.
+pub fn layer_norm(src: &Planar, gamma: &[f32], beta: &[f32], eps: f32) -> Planar {
+    let channels = src.shape.c;
+    assert!(gamma.len() == channels && beta.len() == channels, "one gamma and one beta per channel");
+    let mean = |f: &dyn Fn(usize) -> f64| (0..channels).map(f).sum::<f64>() / channels as f64;
+    Planar::from_fn(src.shape, |c, y, x| {
+        let centre = mean(&|i| src.get(i, y, x));
+        let variance = mean(&|i| (src.get(i, y, x) - centre).powi(2));
+        (src.get(c, y, x) - centre) / (variance + f64::from(eps)).sqrt() * f64::from(gamma[c])
+            + f64::from(beta[c])
+    })
+}
+
+/// Transposed convolution in groups: each pixel of the source, times the weights, is added to the result at `stride` times its
+/// place.
+///
+/// ```text
+/// dst[o][y * stride + kh - top][x * stride + kw - left] += weights[i][o - first output of i's group][kh][kw] * src[i][y][x]
+/// ```
+///
+/// `output_padding` are rows and columns more at the end; `oc` is told by the number of weights.
+pub fn transposed(
+    src: &Planar,
+    window: Window,
+    output_padding: [usize; 2],
+    groups: usize,
+    weights: &[f32],
+    bias: Option<&[f32]>,
+) -> Planar {
+    let (ic, [kh_count, kw_count]) = (src.shape.c, window.kernel);
+    let group_oc = weights.len() / (ic * kh_count * kw_count);
+    assert_eq!(weights.len(), ic * group_oc * kh_count * kw_count, "weights");
+    let oc = group_oc * groups;
+    let side = |axis: usize, len: usize| {
+        let whole = (len - 1) * window.stride[axis] + extent(window, axis) + output_padding[axis];
+        whole - padding(window, len, axis).iter().sum::<usize>()
+    };
+    let shape = Shape::new(oc, side(0, src.shape.h), side(1, src.shape.w));
+    let mut dst = Planar::from_fn(shape, |o, _, _| at(bias, o, oc));
+    let (top, left) = (padding(window, src.shape.h, 0)[0], padding(window, src.shape.w, 1)[0]);
+    let place = |pixel: usize, axis: usize, tap: usize, before: usize, len: usize| {
+        let padded = pixel * window.stride[axis] + tap * window.dilation[axis];
+        padded.checked_sub(before).filter(|&place| place < len)
+    };
+    for (i, y, x) in positions(src.shape) {
+        for (o, kh, kw) in positions(Shape::new(group_oc, kh_count, kw_count)) {
+            let (dy, dx) = (place(y, 0, kh, top, shape.h), place(x, 1, kw, left, shape.w));
+            if let Some((dy, dx)) = dy.zip(dx) {
+                let weight = f64::from(weights[((i * group_oc + o) * kh_count + kh) * kw_count + kw]);
+                let o = i / (ic / groups) * group_oc + o;
+                dst.data[(o * shape.h + dy) * shape.w + dx] += weight * src.get(i, y, x);
+            }
+        }
+    }
+    dst
+}
+
+/// Channel, row and column of every element.
+fn positions(shape: Shape) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..shape.c * shape.pixels()).map(move |i| (i / shape.pixels(), i / shape.w % shape.h, i % shape.w))
+}
+
+/// `src` with `h` x `w` pixels: [`Interpolation`] says how, [`Coordinates`] where they lie.
+pub fn resize(
+    src: &Planar,
+    (h, w): (usize, usize),
+    interpolation: Interpolation,
+    coordinates: Coordinates,
+) -> Planar {
+    // The two pixels around a place, and what the second counts for.
+    let around = |i: usize, len: usize, out: usize| {
+        let (i, length, out) = (i as f64, len as f64, out as f64);
+        let place = match coordinates {
+            Coordinates::HalfPixel => (i + 0.5) * length / out - 0.5,
+            Coordinates::AlignCorners if out == 1.0 => 0.0,
+            Coordinates::AlignCorners => i * (length - 1.0) / (out - 1.0),
+            Coordinates::Asymmetric => i * length / out,
+        };
+        // (Quotients of whole numbers that should be whole are.)
+        let place = if (place - place.round()).abs() < 1e-9 { place.round() } else { place };
+        let place = place.clamp(0.0, length - 1.0);
+        let place = match (interpolation, coordinates) {
+            (Interpolation::Bilinear, _) => place,
+            (Interpolation::Nearest, Coordinates::Asymmetric) => place.floor(),
+            (Interpolation::Nearest, _) => (place - 0.5).ceil(),
+        };
+        (place.floor() as usize, (place.floor() as usize + 1).min(len - 1), place.fract())
+    };
+    Planar::from_fn(Shape { h, w, ..src.shape }, |c, y, x| {
+        let ((y0, y1, wy), (x0, x1, wx)) = (around(y, src.shape.h, h), around(x, src.shape.w, w));
+        if interpolation == Interpolation::Nearest {
+            return src.get(c, y0, x0);
+        }
+        let column = |x| src.get(c, y0, x) * (1.0 - wy) + src.get(c, y1, x) * wy;
+        column(x0) * (1.0 - wx) + column(x1) * wx
+    })
 }
 
 /// The greatest pixel of each window; NaN where the window holds one. Padding never wins.
@@ -255,13 +385,19 @@ pub fn max_pool(src: &Planar, window: Window) -> Planar {
     })
 }
 
-/// The sum of each window's pixels, divided by the number of its taps where `count_pad`, else by the number of
-/// those inside the image.
+/// The sum of each window's pixels, divided by the number of its taps inside the padded image where `count_pad`, else by the
+/// number of those inside the image.
 pub fn average_pool(src: &Planar, window: Window, count_pad: bool) -> Planar {
+    let padded = |o: usize, axis: usize, len: usize| {
+        let end = len + padding(window, len, axis).iter().sum::<usize>();
+        let place = |tap: usize| o * window.stride[axis] + tap * window.dilation[axis];
+        (0..window.kernel[axis]).filter(|&tap| place(tap) < end).count()
+    };
     Planar::from_fn(output_shape(window, src.shape, src.shape.c), |c, oy, ox| {
         let taps = taps(window, src.shape, oy, ox);
         let sum: f64 = taps.iter().map(|&[_, _, y, x]| src.get(c, y, x)).sum();
-        sum / if count_pad { window.kernel.iter().product() } else { taps.len() } as f64
+        let counted = padded(oy, 0, src.shape.h) * padded(ox, 1, src.shape.w);
+        sum / if count_pad { counted } else { taps.len() } as f64
     })
 }
 
@@ -278,12 +414,6 @@ pub fn softmax(logits: &[f64]) -> Vec<f64> {
     let powers: Vec<f64> = logits.iter().map(|&x| if x == max { 1.0 } else { (x - max).exp() }).collect();
     let sum: f64 = powers.iter().sum();
     powers.into_iter().map(|power| power / sum).collect()
-}
-
-/// `dst[c][y][x] = src[c][y / 2][x / 2]`.
-pub fn upsample_nearest_2x(src: &Planar) -> Planar {
-    let Shape { c, h, w } = src.shape;
-    Planar::from_fn(Shape::new(c, 2 * h, 2 * w), |c, y, x| src.get(c, y / 2, x / 2))
 }
 
 /// The bias of channel `c`, where there is any.

@@ -11,6 +11,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     type F32: Copy;
     /// Floats per register; divides 16.
     const LANES: usize;
+    /// Whether [`mul_add`](Self::mul_add) rounds once.
+    const FUSED: bool;
     /// The token of registers half as wide, for the last few channels; `Self` where there is nothing to gain.
     type Half: Simd;
 
@@ -30,6 +32,14 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a * b + c`, rounded once where the instruction set can.
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `v * 2^n` for `v` in `[0.5, 2)` and whole `n` in `[-125, 126]`, given as `n + ROUND`.
+    fn scale_by_power(self, v: Self::F32, rounded: Self::F32) -> Self::F32;
+    fn sqrt(self, v: Self::F32) -> Self::F32;
+    /// The sum of all lanes, in every lane; the order depends on the instruction set alone.
+    fn sum_lanes(self, v: Self::F32) -> Self::F32;
+    /// The bits of `v` that are set in `mask`.
+    fn keep(self, v: Self::F32, mask: Self::F32) -> Self::F32;
     /// The greater; `b` where `b` is NaN.
     fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// The lesser; `b` where `b` is NaN.
@@ -51,6 +61,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Fetches the line at `src` towards the second-level cache; a hint that may point anywhere.
     fn prefetch(self, src: *const f32);
 }
+
+/// `1.5 * 2^23`. Added to a small number, it rounds it to a whole one, which then lies in the last bits.
+pub(crate) const ROUND: f32 = 12_582_912.0;
 
 /// Registers as rows of quads (four neighbouring floats), of which quads from several places are put together: what turns
 /// planes of pixels into lines of channels and back.

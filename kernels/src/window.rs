@@ -1,6 +1,7 @@
 //! What slides over an image, and the rows and columns of nothing around it.
 
 use crate::error::{Error, invalid, mismatch};
+use crate::tensor::extent;
 use core::fmt;
 
 /// Padding per side, in pixels. Taps that fall on it contribute nothing.
@@ -50,6 +51,9 @@ pub struct Window {
     pub dilation: [usize; 2],
     /// Pixels of nothing around the image.
     pub padding: Padding,
+    /// Whether a last window may hang over the padding, if it begins before the image ends: `ceil_mode` of pools in PyTorch and
+    /// ONNX.
+    pub ceil: bool,
 }
 
 impl Window {
@@ -60,7 +64,7 @@ impl Window {
 
     /// `kh` rows of `kw` taps.
     pub const fn rectangle(kh: usize, kw: usize) -> Self {
-        Self { kernel: [kh, kw], stride: [1, 1], dilation: [1, 1], padding: Padding::all(0) }
+        Self { kernel: [kh, kw], stride: [1, 1], dilation: [1, 1], padding: Padding::all(0), ceil: false }
     }
 
     /// The same taps, `stride` pixels from window to window.
@@ -83,6 +87,11 @@ impl Window {
         self.padding(Padding::all(pad))
     }
 
+    /// The same window, of which a last one may hang over the padding or not.
+    pub const fn ceil(self, ceil: bool) -> Self {
+        Self { ceil, ..self }
+    }
+
     /// How many taps there are.
     pub const fn taps(self) -> usize {
         self.kernel[0].saturating_mul(self.kernel[1])
@@ -95,6 +104,26 @@ impl Window {
     pub fn output(self, h: usize, w: usize) -> Result<(usize, usize), Error> {
         let [rows, columns] = self.axes(h, w)?;
         Ok((rows.len, columns.len))
+    }
+
+    /// Rows and columns that a transposed convolution by this window makes of `h` x `w` pixels: `(len - 1) * stride + kernel -
+    /// padding + output_padding`.
+    ///
+    /// # Errors
+    /// Where nothing is left, the padding is "same", or it does not fit into memory.
+    pub fn transposed(self, h: usize, w: usize, output_padding: [usize; 2]) -> Result<(usize, usize), Error> {
+        let Padding::Sides { top, bottom, left, right } = self.padding else {
+            return Err(mismatch("a transposed convolution with \"same\" padding"));
+        };
+        let side = |axis: usize, len: usize, padding: [usize; 2]| {
+            let reach = extent::product([len.checked_sub(1)?, self.stride[axis]])?;
+            let whole = extent::sum([reach, self.kernel[axis], output_padding[axis]])?;
+            whole.checked_sub(extent::sum(padding)?).filter(|&len| len > 0)
+        };
+        let sides = side(0, h, [top, bottom]).zip(side(1, w, [left, right]));
+        sides.ok_or_else(|| {
+            mismatch(format_args!("a transposed convolution by {self} leaves nothing of {h}x{w}"))
+        })
     }
 
     /// Where windows lie along the rows and along the columns of an image.
@@ -118,35 +147,23 @@ impl Window {
                 (total / 2, total - total / 2)
             }
         };
-        let room = len.checked_add(before)?.checked_add(after)?.checked_sub(reach)?;
-        Some(Axis { before, len: room.checked_div(stride)? + 1 })
+        // (So that no place in the padded image is beyond what `isize` counts.)
+        let padded = extent::sum([len, before, after])?;
+        let room = padded.checked_sub(reach)?;
+        let windows = room.checked_div(stride)? + 1;
+        // One more, where the last one does not reach the end, and the next begins inside the image.
+        let hangs = self.ceil && !room.is_multiple_of(stride) && windows * stride < before + len;
+        Some(Axis { before, padded, len: windows + usize::from(hangs) })
     }
 
-    /// What the operators compute today: a square of `kernels` x `kernels` taps, strides of 1 and 2, no dilation, paddings
-    /// less than the kernel, so that every window holds a pixel. Returns kernel and stride.
-    pub(crate) fn expect_square(self, kernels: &[usize]) -> Result<(usize, usize), Error> {
-        let square = |what, [rows, columns]: [usize; 2]| match rows == columns {
-            true => Ok(rows),
-            false => {
-                Err(invalid(what, format_args!("{rows}x{columns}: must be the same for rows and columns")))
+    /// Checks that there is a tap, and a step from window to window and from tap to tap.
+    pub(crate) fn expect_sound(self) -> Result<(), Error> {
+        let what = [("kernel", self.kernel), ("stride", self.stride), ("dilation", self.dilation)];
+        match what.into_iter().find(|(_, numbers)| numbers.contains(&0)) {
+            Some((what, [rows, columns])) => {
+                Err(invalid(what, format_args!("{rows}x{columns}: must be at least 1")))
             }
-        };
-        let (kernel, stride) = (square("kernel", self.kernel)?, square("stride", self.stride)?);
-        if !kernels.contains(&kernel) {
-            return Err(invalid("kernel", format_args!("{kernel}: must be one of {kernels:?}")));
-        }
-        if !(1..=2).contains(&stride) {
-            return Err(invalid("stride", format_args!("{stride}: must be 1 or 2")));
-        }
-        if self.dilation != [1, 1] {
-            return Err(invalid("dilation", format_args!("{:?}: must be 1", self.dilation)));
-        }
-        match self.padding {
-            Padding::Sides { top, bottom, left, right } if top.max(bottom).max(left).max(right) >= kernel => {
-                let padding = self.padding;
-                Err(invalid("padding", format_args!("{padding:?} is not smaller than the kernel, {kernel}")))
-            }
-            _ => Ok((kernel, stride)),
+            None => Ok(()),
         }
     }
 }
@@ -162,6 +179,8 @@ impl fmt::Display for Window {
 pub(crate) struct Axis {
     /// Padding before the image.
     pub(crate) before: usize,
+    /// Pixels of the image and of the padding on both sides.
+    pub(crate) padded: usize,
     /// Windows.
     pub(crate) len: usize,
 }

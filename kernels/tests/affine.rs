@@ -6,36 +6,50 @@ mod common;
 use common::*;
 use kernels::reference;
 use kernels::{BatchNorm, Shape};
-use kernels_testing::operators::{Activate, Add, Affine};
-use kernels_testing::{Problem, Random, activate, add, affine, error_bound};
+use kernels_testing::operators::{Activate, Add, Affine, Beside, Mul, PRelu};
+use kernels_testing::{Problem, Random, activate, add, affine, error_bound, mul, prelu};
 
 proptest! {
     #![proptest_config(config(120))]
     #[test]
     fn affine_computes_its_definition(
-        (p, how) in framed(affine().activations(ACTIVATIONS).data(any_data())),
+        (p, how) in framed(affine().activations(ALL_ACTIVATIONS).data(any_data())),
     ) {
         check_affine(&p, &how);
     }
 
     #[test]
-    fn add_computes_its_definition((p, how) in framed(add().activations(ACTIVATIONS).data(any_data()))) {
+    fn add_computes_its_definition((p, how) in framed(add().activations(ALL_ACTIVATIONS).data(any_data()))) {
         check_add(&p, &how);
     }
 
     #[test]
+    fn mul_computes_its_definition((p, how) in framed(mul().activations(ALL_ACTIVATIONS).data(any_data()))) {
+        check_mul(&p, &how);
+    }
+
+    #[test]
+    fn prelu_computes_its_definition((p, how) in framed(prelu().data(any_data()))) {
+        check_prelu(&p, &how);
+    }
+
+    #[test]
     fn activate_computes_its_definition(
-        (p, how) in framed(activate().activations(ACTIVATIONS).data(any_data())),
+        (p, how) in framed(activate().activations(ALL_ACTIVATIONS).data(any_data())),
     ) {
         check_activate(&p, &how);
     }
 }
 
-/// All three on one shape.
+/// All of them on one shape.
 fn check(src: Shape, activation: kernels::Activation, data: Data) {
     let how = How::default();
     check_affine(&Problem::new(Affine { src, activation }, data, 1), &how);
-    check_add(&Problem::new(Add { src, activation }, data, 1), &how);
+    for other in [Beside::Whole, Beside::Channel, Beside::Pixel] {
+        check_add(&Problem::new(Add { src, other, activation }, data, 1), &how);
+        check_mul(&Problem::new(Mul { src, other, activation }, data, 1), &how);
+    }
+    check_prelu(&Problem::new(PRelu { src }, data, 1), &how);
     check_activate(&Problem::new(Activate { src, activation }, data, 1), &how);
 }
 

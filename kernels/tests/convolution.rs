@@ -9,22 +9,36 @@ use kernels::{Activation, Padding, Shape};
 use kernels_testing::operators::{Convolution, Stem};
 use kernels_testing::{Problem, convolution, stem};
 
-const KERNELS: [usize; 4] = [1, 3, 5, 7];
+const KERNELS: [usize; 5] = [1, 2, 3, 5, 7];
+
+/// Rectangles, strides and dilations of all kinds.
+const WINDOWS: [[usize; 2]; 8] = [[3, 3], [1, 1], [2, 2], [1, 5], [4, 1], [3, 2], [5, 5], [7, 7]];
+const STRIDES: [[usize; 2]; 7] = [[1, 1], [2, 2], [4, 4], [2, 1], [1, 3], [3, 2], [7, 5]];
+const DILATIONS: [[usize; 2]; 4] = [[1, 1], [2, 2], [1, 3], [5, 2]];
 
 fn any_problem() -> impl Strategy<Value = Problem<Convolution>> {
     let all = convolution()
-        .kernels(KERNELS.map(|kernel| [kernel; 2]))
-        .pads([Pad::Half, Pad::Same, Pad::Uneven])
+        .kernels(WINDOWS)
+        .strides(STRIDES)
+        .dilations(DILATIONS)
+        .pads([Pad::Half, Pad::Same, Pad::Uneven, Pad::Zero])
         .bias([false, true])
         .batch_norm([false, true])
-        .activations(ACTIVATIONS);
-    prop_oneof![all.clone().ic(1..=6).oc(CHANNELS), all.clone().ic(CHANNELS).oc(1..=6), all]
+        .residual([false, true])
+        .activations(ALL_ACTIVATIONS);
+    let grouped = all.clone().ic(CHANNELS).oc(CHANNELS).groups([2, 3, 4, 8, 16, 40]);
+    prop_oneof![all.clone().ic(1..=6).oc(CHANNELS), all.clone().ic(CHANNELS).oc(1..=6), grouped, all]
 }
 
 proptest! {
-    #![proptest_config(config(120))]
+    #![proptest_config(config(300))]
     #[test]
     fn computes_its_definition((p, how) in framed(any_problem())) {
+        check_convolution(&p, &how);
+    }
+
+    #[test]
+    fn reads_and_writes_through_orders((p, how) in ordered(any_problem(), false)) {
         check_convolution(&p, &how);
     }
 
@@ -92,13 +106,42 @@ fn every_padding_on_all_sides() {
     }
 }
 
+/// A group per channel, and groups that share registers or fill them.
+#[test]
+fn groups_of_every_size() {
+    for (ic, oc, groups) in [(12, 12, 12), (12, 24, 12), (24, 12, 6), (64, 64, 4), (48, 96, 3), (60, 20, 20)]
+    {
+        for stride in [1, 2] {
+            let op = Convolution::new(Shape::new(ic, 5, 9), oc, Window::new(3).stride(stride).pad(1));
+            check(&Problem::new(Convolution { groups, residual: true, ..op }, Data::Integers, 1));
+        }
+    }
+}
+
+/// Padding as wide as the window and wider: there are pixels that no tap reaches.
+#[test]
+fn windows_beside_the_image() {
+    for (kernel, pad, dilation) in
+        [(1, 1, 1), (1, 3, 1), (2, 5, 1), (3, 3, 1), (3, 9, 1), (3, 5, 5), (2, 7, 9)]
+    {
+        for stride in [1, 2, 3] {
+            let window = Window::new(kernel).stride(stride).dilation(dilation).pad(pad);
+            for size in [1, 4, 11] {
+                let op = Convolution::new(Shape::new(3, size, size), 19, window);
+                let op = Convolution { bias: true, residual: true, activation: Activation::Relu, ..op };
+                check(&Problem::new(op, Data::Integers, 1));
+            }
+        }
+    }
+}
+
 /// Long sums are cut into passes whose sums wait in the destination.
 #[test]
 fn sums_of_more_than_one_pass() {
     for ic in [113, 114, 228, 300] {
         for stride in [1, 2] {
             let window = Window::new(3).stride(stride).padding(Padding::Same);
-            let op = Convolution::new(Shape::new(ic, 4, 5), 20, window);
+            let op = Convolution::new(Shape::new(ic, 4, 33), 20, window);
             let op = Convolution { bias: true, batch_norm: true, activation: Activation::Relu6, ..op };
             check(&Problem::new(op, Data::Reals, 1));
         }

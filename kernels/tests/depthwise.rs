@@ -9,22 +9,30 @@ use kernels::{Activation, Padding, Shape};
 use kernels_testing::operators::Convolution;
 use kernels_testing::{Problem, depthwise};
 
+/// Those that are constants in the inner loops, and others of all kinds.
+fn any_problem() -> impl Strategy<Value = Problem<Convolution>> {
+    let all = depthwise()
+        .pads([Pad::Half, Pad::Same, Pad::Uneven])
+        .bias([false, true])
+        .batch_norm([false, true])
+        .activations(ALL_ACTIVATIONS);
+    let fast = all.clone().kernels(KERNELS.map(|kernel| [kernel; 2]));
+    let any = all
+        .kernels([[3, 3], [1, 1], [2, 2], [1, 5], [4, 1], [5, 7], [9, 9]])
+        .strides([[1, 1], [2, 2], [2, 1], [1, 3], [3, 2]])
+        .dilations([[1, 1], [2, 2], [1, 3], [5, 2]]);
+    prop_oneof![fast, any]
+}
+
 proptest! {
     #![proptest_config(config(160))]
     #[test]
-    fn computes_its_definition((p, how) in ordered(
-        depthwise()
-            .pads([Pad::Half, Pad::Same, Pad::Uneven])
-            .bias([false, true])
-            .batch_norm([false, true])
-            .activations(ACTIVATIONS),
-        true,
-    )) {
+    fn computes_its_definition((p, how) in ordered(any_problem(), true)) {
         check_depthwise(&p, &how);
     }
 }
 
-const KERNELS: [usize; 2] = [3, 5];
+const KERNELS: [usize; 3] = [3, 5, 7];
 
 fn plain(channels: usize, h: usize, w: usize, window: Window) -> Problem<Convolution> {
     Problem::new(Convolution::depthwise(Shape::new(channels, h, w), window), Data::Integers, 1)
@@ -37,7 +45,7 @@ fn check(p: &Problem<Convolution>) {
 #[test]
 fn every_channel_count() {
     for channels in CHANNELS {
-        let window = windows(&KERNELS, |kernel| Padding::all(kernel / 2)).nth(channels % 4).unwrap();
+        let window = windows(&KERNELS, |kernel| Padding::all(kernel / 2)).nth(channels % 6).unwrap();
         let (batch_norm, activation) = (channels % 3 == 0, Activation::Relu);
         let op = Convolution::depthwise(Shape::new(channels, 4, 5), window);
         check(&Problem::new(Convolution { bias: true, batch_norm, activation, ..op }, Data::Integers, 1));

@@ -7,8 +7,8 @@ mod common;
 use common::{assert_panics, windows};
 use kernels::{
     Activate, Activation, Add, Affine, AveragePool, BatchNorm, ChannelOrder, Convolution, Depthwise, Error,
-    GlobalAverage, Head, Image, Linear, Materialize, MaxPool, Padding, Pointwise, Shape, Stem, Tensor,
-    Upsample, View, ViewMut, Window, layout,
+    GlobalAverage, Head, Image, Interpolation, LayerNorm, Linear, Materialize, MaxPool, PRelu, Padding,
+    Pointwise, Resize, Shape, Stem, Tensor, Transposed, View, ViewMut, Window, layout,
 };
 use std::fmt::Debug;
 
@@ -95,9 +95,10 @@ fn lengths_are_refused() {
     length(short_batch_norms()[0].0.scale_shift(), "batch norm beta", 3, 4);
     // More than memory holds: not so many, or not so long.
     length(Pointwise::builder(MOST, 1).build(&FOUR), "weights", MOST, 4);
-    invalid(Pointwise::builder(MOST, 2).build(&FOUR), "channels");
+    length(Pointwise::builder(MOST, 2).build(&FOUR), "weights", MOST, 4);
     length(Depthwise::builder(MOST, Window::new(3)).build(&FOUR), "weights", MOST, 4);
     length(Convolution::builder(MOST, MOST, Window::new(3)).build(&FOUR), "weights", MOST, 4);
+    length(Convolution::builder(1, 1, Window::rectangle(MOST, 2)).build(&FOUR), "weights", MOST, 4);
     length(Linear::builder(2, MOST).build(&FOUR), "weights", MOST, 4);
 }
 
@@ -138,38 +139,46 @@ fn groups_and_orders_are_refused() {
 #[test]
 fn windows_are_refused() {
     type Build = fn(Window) -> Result<(), Error>;
-    let conv: Build =
-        |window| Convolution::builder(1, 1, window).build(&[1.0; 49][..window.taps().min(49)]).map(drop);
-    let depthwise: Build =
-        |window| Depthwise::builder(1, window).build(&[1.0; 25][..window.taps().min(25)]).map(drop);
+    fn weights(window: Window) -> Vec<f32> {
+        vec![1.0; window.taps().min(81)]
+    }
+    let conv: Build = |window| Convolution::builder(1, 1, window).build(&weights(window)).map(drop);
+    let depthwise: Build = |window| Depthwise::builder(1, window).build(&weights(window)).map(drop);
+    let transposed: Build = |window| Transposed::builder(1, 1, window).build(&weights(window)).map(drop);
     let max: Build = |window| MaxPool::builder(window).build().map(drop);
     let average: Build = |window| AveragePool::builder(window).build().map(drop);
-    for (build, kernels) in
-        [(conv, &[1, 3, 5, 7][..]), (depthwise, &[3, 5]), (max, &[2, 3, 5]), (average, &[2, 3, 5])]
-    {
-        for window in
-            windows(kernels, |_| Padding::Same).chain(windows(kernels, |kernel| Padding::all(kernel - 1)))
-        {
+    for build in [conv, depthwise, transposed, max, average] {
+        for window in windows(&[2, 3, 4, 5, 9], |kernel| Padding::all(kernel - 1)) {
             build(window).unwrap();
         }
-        for kernel in (0..10).chain([MOST]).filter(|kernel| !kernels.contains(kernel)) {
-            invalid(build(Window::new(kernel)), "kernel");
-        }
-        let three = Window::new(3);
-        for stride in [0, 3, MOST] {
-            invalid(build(three.stride(stride)), "stride");
-        }
-        for dilation in [0, 2, MOST] {
-            invalid(build(three.dilation(dilation)), "dilation");
-        }
-        invalid(build(Window::rectangle(3, 5)), "kernel");
-        invalid(build(Window { stride: [1, 2], ..three }), "stride");
+        build(Window { stride: [1, 2], ..Window::rectangle(3, 5) }).unwrap();
+        invalid(build(Window::new(0)), "kernel");
+        invalid(build(Window { kernel: [3, 0], ..Window::new(3) }), "kernel");
+        invalid(build(Window::new(3).stride(0)), "stride");
+        invalid(build(Window::new(3).dilation(0)), "dilation");
+    }
+    for build in [max, average, transposed] {
+        invalid(build(Window::new(3).dilation(2)), "dilation");
+    }
+    for build in [max, average] {
         for pads in 0..4 {
             let [top, bottom, left, right] = [0, 1, 2, 3].map(|side| if side == pads { 3 } else { 0 });
-            invalid(build(three.padding(Padding::Sides { top, bottom, left, right })), "padding");
+            let padding = Padding::Sides { top, bottom, left, right };
+            invalid(build(Window::new(3).padding(padding)), "padding");
         }
-        invalid(build(three.pad(MOST)), "padding");
+        invalid(build(Window::new(3).pad(MOST)), "padding");
     }
+    invalid(transposed(Window::new(2).stride(3)), "kernel");
+    invalid(transposed(Window::new(2).padding(Padding::Same)), "padding");
+    invalid(transposed(Window::new(2).ceil(true)), "window");
+    let more = Transposed::builder(1, 1, Window::new(2).stride(2)).output_padding([0, 2]);
+    invalid(more.build(&[1.0; 4]), "output padding");
+    // Padding that no image can have.
+    let conv = Convolution::builder(1, 1, Window::new(3).pad(MOST)).build(&[1.0; 9]).unwrap();
+    mismatch(conv.try_output_shape(Shape::new(1, 9, 9)));
+    let depthwise =
+        Depthwise::builder(1, Window::new(3).stride(MOST).pad(MOST / 8)).build(&[1.0; 9]).unwrap();
+    mismatch(depthwise.try_output_shape(Shape::new(1, 9, 9)));
     let stem = |pool| {
         let conv = Convolution::builder(3, 1, Window::new(3)).build(&[1.0; 27]).unwrap();
         Stem::builder(conv, MaxPool::builder(pool).build().unwrap()).build()
@@ -233,8 +242,8 @@ fn sentences() {
     says(error, "weights: expected 1 elements, found 0");
     let error = Pointwise::builder(3, 4).groups(2).build(&[1.0; 6]).unwrap_err();
     says(error, "groups: 3 to 4 channels do not divide into 2 groups");
-    let error = MaxPool::builder(Window::new(4)).build().unwrap_err();
-    says(error, "kernel: 4: must be one of [2, 3, 5]");
+    let error = MaxPool::builder(Window { stride: [2, 0], ..Window::new(4) }).build().unwrap_err();
+    says(error, "stride: 2x0: must be at least 1");
     let error = View::new(&[], Shape::new(0, 1, 1)).unwrap_err();
     says(error, "shape: 0x1x1 has a side of zero");
     let depthwise = Depthwise::builder(17, Window::new(3).stride(2)).build(&[1.0; 153]).unwrap();
@@ -291,7 +300,14 @@ fn shapes_that_do_not_fit() {
     let conv = runs_only!(conv, src, Shape::new(18, 2, 3));
     let max = runs_only!(MaxPool::builder(window).build().unwrap(), src, Shape::new(17, 2, 3));
     let average = runs_only!(AveragePool::builder(window).build().unwrap(), src, Shape::new(17, 2, 3));
-    runs_only!(Upsample::builder().build().unwrap(), src, Shape::new(17, 10, 14));
+    let transposed =
+        Transposed::builder(17, 18, Window::new(2).stride(2)).build(&[1.0; 17 * 18 * 4]).unwrap();
+    runs_only!(transposed, src, Shape::new(18, 10, 14));
+    runs_only!(PRelu::builder().build(&[1.0; 17]).unwrap(), src, src);
+    runs_only!(LayerNorm::builder(17).build(&[1.0; 17], &[1.0; 17]).unwrap(), src, src);
+    let resize = Resize::builder(Interpolation::Nearest).build().unwrap();
+    mismatch(resize.check(src, Shape::new(16, 5, 7)));
+    mismatch(resize.check(src, Shape { h: 1 << 31, w: 1, ..src }));
     let affine = runs_only!(Affine::builder(17).build(&[1.0; 17], &[1.0; 17]).unwrap(), src, src);
     runs_only!(Activate::builder(Activation::Relu).build().unwrap(), src, src);
     let materialize =

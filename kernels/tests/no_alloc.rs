@@ -10,7 +10,8 @@ use kernels::{
 use kernels::{
     Head, Image, Isa, Linear, Materialize, MaxPool, Padding, Parallel, Pointwise, Serial, Shape, Stem,
 };
-use kernels::{Tensor, Upsample, View, ViewMut, Window, layout, softmax};
+use kernels::{Interpolation, LayerNorm, Mul, PRelu, Resize, Transposed};
+use kernels::{Tensor, View, ViewMut, Window, layout, softmax};
 use kernels_testing::Random;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -136,9 +137,21 @@ fn check(isa: Isa, parallel: &dyn Parallel) {
     let activate = Activate::builder(relu).isa(isa).build().unwrap();
     none("activate", &mut || activate.on(parallel).run_in_place(dst.view_mut()));
 
-    let upsample = Upsample::builder().build().unwrap();
+    let mul = Mul::builder().activation(Activation::Silu).isa(isa).build().unwrap();
+    none("multiply", &mut || mul.on(parallel).run(a.view(), b.view(), dst.view_mut()));
+    let prelu = PRelu::builder().isa(isa).build(&many(OC)).unwrap();
+    none("PReLU", &mut || prelu.on(parallel).run(a.view(), dst.view_mut()));
+    let layer_norm = LayerNorm::builder(OC).isa(isa).build(&many(OC), &many(OC)).unwrap();
+    none("layer norm", &mut || layer_norm.on(parallel).run(a.view(), dst.view_mut()));
+
     let mut twice = Tensor::zeros(Shape::new(OC, 2 * H, 2 * W));
-    none("upsample", &mut || upsample.on(parallel).run(a.view(), twice.view_mut()));
+    for interpolation in [Interpolation::Nearest, Interpolation::Bilinear] {
+        let resize = Resize::builder(interpolation).isa(isa).build().unwrap();
+        none("resize", &mut || resize.on(parallel).run(a.view(), twice.view_mut()));
+    }
+    let window = Window::new(2).stride(2);
+    let transposed = Transposed::builder(OC, OC, window).isa(isa).build(&many(OC * OC * 4)).unwrap();
+    none("transposed", &mut || transposed.on(parallel).run(a.view(), twice.view_mut()));
 
     let shape = a.shape();
     let mut image = many(OC * H * W);

@@ -16,7 +16,7 @@ fn any_problem() -> impl Strategy<Value = Problem<Convolution>> {
         .bias([false, true])
         .batch_norm([false, true])
         .residual([false, true])
-        .activations(ACTIVATIONS);
+        .activations(ALL_ACTIVATIONS);
     prop_oneof![
         3 => all.clone(),
         1 => all.clone().groups(2..=5),

@@ -12,8 +12,12 @@ use kernels_testing::{Operator, Problem, Problems, average_pool, global_average,
 const KERNELS: [usize; 3] = [2, 3, 5];
 
 fn any<O: Operator>(problems: Problems<O>) -> impl Strategy<Value = (Problem<O>, How)> {
-    let kernels = KERNELS.map(|kernel| [kernel; 2]);
-    framed(problems.kernels(kernels).pads([Pad::Half, Pad::Same, Pad::Uneven]).w(1..=12).data(any_data()))
+    let problems = problems
+        .kernels([[3, 3], [2, 2], [5, 5], [1, 1], [2, 4], [7, 3], [9, 9]])
+        .strides([[1, 1], [2, 2], [2, 1], [3, 5]])
+        .pads([Pad::Half, Pad::Same, Pad::Uneven, Pad::Zero])
+        .ceil([false, true]);
+    framed(problems.w(1..=12).data(any_data()))
 }
 
 proptest! {

@@ -50,7 +50,7 @@ fn padding_by_sides_is_per_side() {
 #[test]
 fn windows_of_two_sides() {
     let padding = Padding::Sides { top: 1, bottom: 1, left: 0, right: 0 };
-    let window = Window { kernel: [3, 2], stride: [2, 1], dilation: [1, 3], padding };
+    let window = Window { kernel: [3, 2], stride: [2, 1], dilation: [1, 3], padding, ceil: false };
     let src = Planar::from_fn(Shape::new(1, 4, 5), |_, y, x| (10 * y + x) as f64);
     assert_eq!(reference::output_shape(window, src.shape, 1), Shape::new(1, 2, 2));
     // The taps of the left column add up the image, those of the right one, three columns on, count a thousandfold.
@@ -71,7 +71,8 @@ fn windows_of_two_sides() {
 fn groups_of_all_kinds_agree() {
     let src = Planar::from_fn(Shape::new(6, 5, 4), |c, y, x| ((7 * c + 5 * y + 3 * x) % 11) as f64 - 5.0);
     let weights = |n: usize| (0..n).map(|i| (i * 5 % 13) as f32 - 6.0).collect::<Vec<f32>>();
-    let window = Window { kernel: [2, 3], stride: [1, 2], dilation: [2, 1], padding: Padding::Same };
+    let window =
+        Window { kernel: [2, 3], stride: [1, 2], dilation: [2, 1], padding: Padding::Same, ceil: false };
     let bias = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0];
     // One output per channel, and two.
     for oc in [6, 12] {
@@ -132,10 +133,36 @@ fn the_others_by_hand() {
     assert_eq!(reference::average_pool(&src, window, true).data[..3], [3.0, 2.25, 3.75]);
     let two = Planar::new(Shape::new(2, 1, 2), &[1.0, 2.0, 3.0, 5.0]);
     assert_eq!(reference::global_average(&two), [1.5, 4.0]);
-    assert_eq!(
-        reference::upsample_nearest_2x(&image([[1.0, 2.0]])).data,
-        [1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 2.0]
-    );
+    let both = image([[1.0, 2.0], [3.0, 6.0]]);
+    let resize =
+        |to, interpolation, coordinates| reference::resize(&both, to, interpolation, coordinates).data;
+    use kernels::Coordinates::{AlignCorners, Asymmetric, HalfPixel};
+    use kernels::Interpolation::{Bilinear, Nearest};
+    assert_eq!(resize((2, 4), Nearest, Asymmetric), [1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 6.0, 6.0]);
+    assert_eq!(resize((1, 4), Bilinear, HalfPixel), [2.0, 2.5, 3.5, 4.0]);
+    assert_eq!(resize((2, 3), Bilinear, AlignCorners), [1.0, 1.5, 2.0, 3.0, 4.5, 6.0]);
+    assert_eq!(resize((1, 4), Bilinear, Asymmetric), [1.0, 1.5, 2.0, 2.0]);
+    assert_eq!(reference::add(&both, &image([[10.0]])).data, [11.0, 12.0, 13.0, 16.0]);
+    assert_eq!(reference::mul(&both, &both).data, [1.0, 4.0, 9.0, 36.0]);
+    let gate = Planar::new(Shape::new(2, 1, 1), &[2.0, -1.0]);
+    assert_eq!(reference::mul(&two, &gate).data, [2.0, 4.0, -3.0, -5.0]);
+    assert_eq!(reference::prelu(&gate, &[0.5, 0.25]).data, [2.0, -0.25]);
+    assert_eq!(reference::layer_norm(&gate, &[1.0, 2.0], &[0.5, 0.0], 0.0).data, [1.5, -2.0]);
+    // Of five columns, the second window of three with stride 3 hangs over; of three, none would begin inside.
+    let hanging = Window::new(3).stride(3).ceil(true);
+    let five = image([[1.0, 2.0, 3.0, 4.0, 6.0], [0.0; 5], [0.0; 5]]);
+    assert_eq!(reference::max_pool(&five, hanging).data, [3.0, 6.0]);
+    assert_eq!(reference::average_pool(&five, hanging, true).data, [6.0 / 9.0, 10.0 / 6.0]);
+    assert_eq!(reference::output_shape(hanging.pad(1), Shape::new(1, 3, 5), 1), Shape::new(1, 2, 2));
+    assert_eq!(reference::output_shape(hanging, Shape::new(1, 3, 3), 1), Shape::new(1, 1, 1));
+    // Three taps, two apart: each pixel adds [1, 10, 100] at twice its place, less one.
+    let up = Window { kernel: [1, 3], stride: [1, 2], ..Window::new(1) };
+    let up = up.padding(Padding::Sides { top: 0, bottom: 0, left: 1, right: 1 });
+    let row = image([[1.0, 2.0]]);
+    let transposed =
+        |more| reference::transposed(&row, up, [0, more], 1, &[1.0, 10.0, 100.0], Some(&[0.5])).data;
+    assert_eq!(transposed(0), [10.5, 102.5, 20.5]);
+    assert_eq!(transposed(1), [10.5, 102.5, 20.5, 200.5]);
     assert_eq!(reference::affine(&two, &[2.0, 3.0], &[1.0, -1.0]).data, [3.0, 5.0, 8.0, 14.0]);
     let (gamma, beta, mean, variance) = ([2.0, 1.0], [0.0, 1.0], [1.0, 3.0], [3.0, 0.0]);
     let batch_norm = BatchNorm { gamma: &gamma, beta: &beta, mean: &mean, variance: &variance, eps: 1.0 };

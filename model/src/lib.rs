@@ -4,6 +4,7 @@
 //!   ([`Synthetic`]);
 //! - [`graph`]: networks as data, planned and run by one executor; `Network` is one of them;
 //! - [`photo`]: photos to a network's input, as the networks' authors prepared theirs;
+//! - [`sentinel`]: how quiet the machine is, for whoever measures;
 //! - [`weights`], [`npy`], [`labels`], [`atomic_file`]: files, which are never trusted.
 //!
 //! # A network without files
@@ -33,8 +34,11 @@ mod error;
 mod files;
 pub mod graph;
 mod images;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod photo;
 mod probabilities;
+pub mod sentinel;
 pub mod shufflenet;
 pub mod weights;
 

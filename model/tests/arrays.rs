@@ -148,7 +148,7 @@ fn streams_are_read_to_their_end() {
     if usize::BITS == 64 {
         assert!(refused(&file(header, 100)).contains("takes 4000000000000 bytes, found less"));
     }
-    assert_eq!(refused(b""), "not a .npy file, but an empty file");
+    assert_eq!(refused(b""), "not a .npy file, but an empty file: was the download cut off?");
     assert_eq!(refused(b"<!DOCTYPE html>"), "not a .npy file, but a web page (HTML)");
 }
 
@@ -156,16 +156,16 @@ fn streams_are_read_to_their_end() {
 fn files_of_other_kinds_are_named() {
     for (bytes, what) in [
         (&b""[..], "an empty file"),
-        (b"PK\x03\x04\x14\0", "a zip archive (as .npz, .pth and .keras are)"),
+        (b"PK\x03\x04\x14\0", "a zip archive (as .npz, .pth and .keras are): take one array out of it"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a Git LFS pointer"),
         (b"\n  <!doctype HTML>\n", "a web page (HTML)"),
         (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
         (b"\x80\x02}q\0", "a Python pickle"),
-        (b"\x89PNG\r\n\x1a\n", "a PNG image"),
-        (b"\xff\xd8\xff\xe0", "a JPEG image"),
-        (b"RIFF\x10\0\0\0WEBPVP8 ", "a WebP image"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC image"),
-        (b"\0\0\0\x18ftypavif\0\0\0\0", "an AVIF image"),
+        (b"\x89PNG\r\n\x1a\n", "a PNG picture: `shufflenet classify` reads photos"),
+        (b"\xff\xd8\xff\xe0", "a JPEG picture"),
+        (b"RIFF\x10\0\0\0WEBPVP8 ", "a WebP picture"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC picture"),
+        (b"\0\0\0\x18ftypavif\0\0\0\0", "an AVIF picture"),
         (b"\x08\x01\0\0\0\0\0\0{\"a\":{}}", "a .safetensors file"),
         (b"\x1f\x8b\x08", "a gzip file"),
     ] {

@@ -137,6 +137,15 @@ fn any_key() {
         assert_eq!(found(&checkpoint).key, "1");
         same(&found(&checkpoint), &plain);
     }
+    // Keys that are neither text nor numbers.
+    let by_tuple = |weights: Vec<u8>, _: &mut Storages| {
+        let phase = call("enum", "Phase", &[int(1)]);
+        [&b"}("[..], &tuple(&[string("a"), int(1)]), &int(7), &phase, &weights, b"u"].concat()
+    };
+    for checkpoint in saved(&plain, by_tuple) {
+        assert_eq!(found(&checkpoint).key, "key1");
+        same(&found(&checkpoint), &plain);
+    }
     let numbers = |weights: Vec<u8>, storages: &mut Storages| {
         [&weights[..], &int(0), &storages.tensor(&[2], &[1.0, 2.0]), b"s"].concat()
     };
@@ -435,6 +444,56 @@ fn heads_that_could_be_one_or_another() {
     assert_eq!(found(&safetensors("ambiguous", &two)).config.classes, 3);
 }
 
+/// A layer that would have to be computed first is not the same as none.
+#[test]
+fn heads_in_parts_or_of_another_type_are_errors() {
+    let plain = torchvision();
+    for [part, other] in [
+        ["fc.weight_v", "fc.weight_g"],
+        ["fc.parametrizations.weight.original1", "fc.parametrizations.weight.original0"],
+        ["classifier.weight_orig", "classifier.weight_mask"],
+    ] {
+        let mut parts = plain.clone();
+        let weight = parts.remove("fc.weight").unwrap();
+        parts.insert(part.into(), weight);
+        parts.insert(other.into(), (vec![3, 1], vec![1.0; 3]));
+        let said = error(&safetensors("parts", &parts));
+        assert!(said.contains(&format!("tensor \"{part}\" of shape [3, 6] has no place")), "{said}");
+    }
+    let mut none = plain.clone();
+    none.insert("fc.weight".into(), (vec![0, 6], vec![]));
+    let said = error(&safetensors("no_classes", &none));
+    assert!(said.contains("\"fc.weight\": expected shape [1, 6], found [0, 6]"), "{said}");
+    // In TensorFlow's order, the number of classes is the last.
+    let mut keras = tensors(&config(Wiring::Keras));
+    keras.insert("fc/kernel:0".into(), (vec![7, 3], vec![0.0; 21]));
+    let said = error(&safetensors("keras_head", &keras));
+    assert!(said.contains("\"fc/kernel:0\": expected shape [6, 3], found [7, 3]"), "{said}");
+
+    struct Integers(Tensors);
+    impl Weights for Integers {
+        fn names(&self) -> Vec<String> {
+            self.0.keys().cloned().collect()
+        }
+        fn shape(&self, name: &str) -> Option<Vec<usize>> {
+            self.0.get(name).map(|(shape, _)| shape.clone())
+        }
+        fn read(&self, name: &str) -> Result<Vec<f32>, WeightsError> {
+            if !self.is_float(name) {
+                let dtype = model::weights::DType::I32;
+                return Err(WeightsError::NotFloat { name: name.to_owned(), dtype });
+            }
+            Ok(self.0[name].1.clone())
+        }
+        fn is_float(&self, name: &str) -> bool {
+            name != "fc.weight"
+        }
+    }
+    let integers = Integers(plain);
+    let said = find(&integers, &Choice::default()).expect_err("integers").to_string();
+    assert!(said.contains("tensor \"fc.weight\" holds int32 values"), "{said}");
+}
+
 #[test]
 fn objects_beside_the_weights_mean_nothing() {
     let plain = torchvision();
@@ -667,6 +726,59 @@ fn batch_normalisation_without_scale_and_shift() {
     assert!(said.contains("tensor \"conv1.1.weight\" of shape [4] is missing"), "{said}");
 }
 
+/// A network for pictures of one channel reads what a network reads that has the same kernels for its first channel and
+/// zeros for the others, when that is given the grey picture as its first channel.
+#[test]
+fn grey_networks() {
+    for wiring in Wiring::ALL {
+        let mut grey = tensors(&config(wiring));
+        let first = ["conv1.0.weight", "first_conv.0.weight", "conv1/kernel:0"];
+        let name = first.into_iter().find(|name| grey.contains_key(*name)).unwrap();
+        let (axis, inner) = if wiring == Wiring::Keras { (2, 4) } else { (1, 9) };
+        let (shape, kernels) = grey.get_mut(name).unwrap();
+        shape[axis] = 1;
+        *kernels = kernels.chunks(inner).step_by(3).flatten().copied().collect();
+        let mut reference = grey.clone();
+        let (shape, kernels) = reference.get_mut(name).unwrap();
+        shape[axis] = 3;
+        *kernels = kernels
+            .chunks(inner)
+            .flat_map(|part| [part, &vec![0.0; inner], &vec![0.0; inner]].concat())
+            .collect();
+
+        let (grey, reference) = (safetensors("grey", &grey), safetensors("grey_reference", &reference));
+        let (grey, reference) = (found(&grey), found(&reference));
+        assert_eq!(reference.notes, [""; 0]);
+        assert!(grey.notes.len() == 1 && grey.notes[0].contains("one channel"), "{:?}", grey.notes);
+        assert_eq!(grey.config, reference.config);
+        let stored = grey.weights.stored();
+        assert!(stored.contains(&(name, name)), "{stored:?}");
+
+        let value = |channel: usize, at: usize| (at * (channel + 3) % 13) as f32 / 6.5 - 1.0;
+        let run = |found: &Found<'_>, value: &dyn Fn(usize, usize) -> f32| {
+            let network = Network::new(&found.config, &found.weights, kernels::Isa::portable()).unwrap();
+            let image: Vec<f32> = (0..3).flat_map(|c| (0..32 * 32).map(move |at| value(c, at))).collect();
+            let mut logits = vec![0.0; 3];
+            let image = Images::nchw(&image, 1, 32, 32);
+            network.run(&kernels::Serial, image, &mut network.workspace(), &mut logits);
+            logits
+        };
+        // A grey picture, which has three equal channels.
+        close(&run(&grey, &|_, at| value(0, at)), &run(&reference, &|_, at| value(0, at)));
+        // One of colours; the authors' own code has blue first.
+        let [r, b] = if wiring == Wiring::Megvii { [2, 0] } else { [0, 2] };
+        let of_colours = |_, at| 0.299 * value(r, at) + 0.587 * value(1, at) + 0.114 * value(b, at);
+        close(&run(&grey, &value), &run(&reference, &of_colours));
+    }
+    // Two channels, or four, are nobody's.
+    for channels in [2, 4] {
+        let mut tensors = torchvision();
+        tensors.insert("conv1.0.weight".into(), (vec![4, channels, 3, 3], vec![0.5; 4 * channels * 9]));
+        let error = error(&safetensors("channels", &tensors));
+        assert!(error.contains("\"conv1.0.weight\"") && error.contains("[4, 3, 3, 3]"), "{error}");
+    }
+}
+
 #[test]
 fn the_error_names_the_nearest_candidate() {
     let mut near = torchvision();
@@ -686,14 +798,6 @@ fn the_error_names_the_nearest_candidate() {
     let mut both = wrapped.clone();
     both.insert("small.conv1.0.weight".into(), (vec![4, 3, 3, 3], vec![0.0; 108]));
     assert_eq!(error(&safetensors("nearest", &both)), said);
-    // One channel in: what is expected and what was found are told.
-    let mut gray = torchvision();
-    gray.insert("conv1.0.weight".into(), (vec![4, 1, 3, 3], vec![0.0; 36]));
-    let said = error(&safetensors("nearest", &gray));
-    assert!(
-        said.contains("tensor \"conv1.0.weight\": expected shape [4, 3, 3, 3], found [4, 1, 3, 3]"),
-        "{said}"
-    );
     let mut no_conv5 = torchvision();
     no_conv5.remove("conv5.0.weight");
     let said = error(&safetensors("nearest", &no_conv5));

@@ -1,9 +1,10 @@
 //! Graphs of every kind against the same graphs by naive loops in `f64` (`model::graph::twin`), on every instruction set.
 
 use kernels::reference::Planar;
-use kernels::{Activation, ChannelOrder, Isa, Serial, Shape, Tensor, Window};
+use kernels::{Activation, ChannelOrder, Coordinates, Interpolation, Isa, Serial, Shape, Tensor, Window};
 use model::Images;
-use model::graph::{Conv, Graph, Input, Linear, Op, Passes, Program, Random, Value, twin, uniform};
+use model::graph::{Conv, Graph, Input, Linear, Op, Passes, Program, Random, Size, Transposed, Value};
+use model::graph::{twin, uniform};
 
 use Activation::{None as Plain, Relu, Relu6};
 
@@ -120,12 +121,93 @@ fn every_kind_of_node() {
     let c = net.push(Conv::new(44, window(1, 1)).groups(4).bias(), &[c]);
     let sum = net.push(Op::Add(Plain), &[c, moved]);
     let x = net.push(Op::Activate(Relu), &[sum]);
-    let x = net.push(Op::Upsample2x, &[x]);
+    let x = net.push(Op::upsample(2), &[x]);
     let x = net.push(Op::MaxPool(window(3, 2)), &[x]);
     let x = net.push(Op::GlobalAverage, &[x]);
     let x = net.push(Op::Linear(Linear { oc: 19, bias: true, activation: Relu6 }), &[x]);
     net.push(Op::Linear(Linear { oc: 5, bias: false, activation: Plain }), &[x]);
     agrees(&net.0, 6, 5);
+}
+
+/// A squeeze-and-excitation behind a depthwise convolution: the gate is written in the lanes of what it gates, so nothing is
+/// gathered.
+#[test]
+fn gates_lie_like_what_they_gate() {
+    let (mut net, image) = Net::new(3);
+    let x = net.pointwise(image, 40, Activation::HardSwish);
+    // Two readers, so that its lanes are sorted.
+    let (left, right) = net.0.split(x, 17).unwrap();
+    let right = net.push(Op::Shuffle(23), &[right]);
+    let x = net.push(Op::Concat, &[right, left]);
+    let x = net.depthwise(x, 1);
+    let x = net.push(Op::Activate(Activation::Silu), &[x]);
+    let mean = net.push(Op::GlobalAverage, &[x]);
+    let gate = net.pointwise(mean, 10, Relu);
+    let sigmoid = Activation::HardSigmoid { slope: 1.0 / 6.0, offset: 0.5 };
+    let gate = net.pointwise(gate, 40, sigmoid);
+    let x = net.push(Op::Mul(Plain), &[x, gate]);
+    net.pointwise(x, 12, Plain);
+    agrees(&net.0, 7, 6);
+    let program = Program::build(&net.0, &Random::default(), Isa::best(), Passes::All).unwrap();
+    assert_eq!(program.layers().len(), 7);
+    assert_eq!(program.gathered(), 0);
+}
+
+/// Products of maps, of a map and one channel, of a map that lies otherwise than its gate, and of one with itself.
+#[test]
+fn products() {
+    let (mut net, image) = Net::new(9);
+    let a = net.pointwise(image, 24, Activation::Gelu);
+    let b = net.pointwise(image, 24, Plain);
+    let odd = net.push(Op::Shuffle(3), &[b]);
+    let whole = net.push(Op::Mul(Activation::Clamp { low: -1.0, high: 2.0 }), &[a, odd]);
+    let one = net.push(Op::Channels(5..6), &[b]);
+    let spatial = net.push(Op::Mul(Activation::Sigmoid), &[whole, one]);
+    let mean = net.push(Op::GlobalAverage, &[odd]);
+    let gated = net.push(Op::Mul(Plain), &[spatial, mean]);
+    let square = net.push(Op::Mul(Plain), &[gated, gated]);
+    let half = net.push(Op::Channels(2..9), &[square]);
+    let twice = net.push(Op::Concat, &[half, half]);
+    let gate = net.push(Op::GlobalAverage, &[twice]);
+    net.push(Op::Mul(Plain), &[twice, gate]);
+    agrees(&net.0, 5, 4);
+    let refused = net.0.push(Op::Mul(Plain), &[a, half]).unwrap_err().to_string();
+    assert!(refused.ends_with("24 channels cannot be multiplied by 7"), "{refused}");
+}
+
+/// What ConvNeXt, FasterNet, segmentation and detection heads need.
+#[test]
+fn operators_of_other_networks() {
+    let (mut net, image) = Net::new(5);
+    let x = net.push(Conv::new(24, Window::new(2).stride(2)).bias(), &[image]);
+    let x = net.push(Op::Shuffle(4), &[x]);
+    let norm = net.push(Op::LayerNorm { eps: 1e-6 }, &[x]);
+    let dw = net.push(Conv::new(24, window(7, 1)).groups(24).bias(), &[norm]);
+    let wide = net.pointwise(dw, 40, Activation::GeluTanh);
+    let narrow = net.pointwise(wide, 24, Plain);
+    let x = net.push(Op::Add(Plain), &[narrow, x]);
+    let (part, rest) = net.0.split(x, 8).unwrap();
+    let part = net.push(Conv::new(8, window(3, 1)), &[part]);
+    let x = net.push(Op::Concat, &[part, rest]);
+    let dilated = Window::new(3).dilation(2).pad(2);
+    let grouped = net.push(Conv::new(24, dilated).groups(3).bias(), &[x]);
+    let grouped = net.push(Op::Add(Activation::Silu), &[x, grouped]);
+    let x = net.push(Op::PRelu, &[grouped]);
+    let small = net.push(Op::MaxPool(Window::new(2).stride(2).ceil(true)), &[x]);
+    let mean =
+        net.push(Op::AveragePool { window: Window::new(2).stride(2).ceil(true), count_pad: false }, &[x]);
+    let small = net.push(Op::Concat, &[small, mean]);
+    let up = net.push(
+        Transposed { bias: true, batch_norm: true, ..Transposed::new(20, Window::new(2).stride(2)) },
+        &[small],
+    );
+    let up = net.push(Op::Activate(Activation::LeakyRelu { slope: 0.1 }), &[up]);
+    let (interpolation, coordinates) = (Interpolation::Bilinear, Coordinates::HalfPixel);
+    let like = net.push(Op::Resize { interpolation, coordinates, to: Size::Like }, &[up, x]);
+    let all = net.push(Op::Concat, &[like, x]);
+    let fixed = net.push(Op::Resize { interpolation, coordinates, to: Size::Of(3, 5) }, &[all]);
+    net.0.set_outputs(&[all, fixed]);
+    agrees(&net.0, 14, 10);
 }
 
 /// Whoever cannot read what it finds gets a copy: a dense convolution behind a shuffle, an addition of values that lie

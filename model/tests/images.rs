@@ -229,6 +229,89 @@ fn exif_orientation_in_any_byte_order_type_and_format() {
 }
 
 #[test]
+fn exif_numbers_of_every_type() {
+    let upright = Picture::decode(&with_exif("png", b"")).unwrap();
+    // Type, number of values, their bytes, the orientation that they are.
+    let cases: [(u16, u32, &[u8], u8); 21] = [
+        (6, 1, b"\x06", 6),
+        (8, 1, b"\x06\0", 6),
+        (9, 1, b"\x06\0\0\0", 6),
+        (3, 2, b"\x06\0\x03\0", 6),
+        (3, 3, b"\x06\0\x03\0\x03\0", 6),
+        (4, 2, b"\x06\0\0\0\x03\0\0\0", 6),
+        (5, 1, b"\x0c\0\0\0\x02\0\0\0", 6),
+        (10, 1, b"\x06\0\0\0\x01\0\0\0", 6),
+        (11, 1, &6f32.to_le_bytes(), 6),
+        (12, 1, &6f64.to_le_bytes(), 6),
+        // Between two orientations, none, or no number.
+        (5, 1, b"\x0d\0\0\0\x02\0\0\0", 1),
+        (5, 1, b"\x06\0\0\0\0\0\0\0", 1),
+        (11, 1, &6.5f32.to_le_bytes(), 1),
+        (11, 1, &f32::INFINITY.to_le_bytes(), 1),
+        (12, 1, &f64::NAN.to_le_bytes(), 1),
+        (6, 1, b"\xfa", 1),
+        (1, 1, b"\x06", 1),
+        (2, 2, b"6\0", 1),
+        (7, 1, b"\x06", 1),
+        (3, 0, b"\x06\0", 1),
+        // More than there is.
+        (3, 9, b"\x06\0\x03\0\x03\0", 1),
+    ];
+    for (kind, count, values, expected) in cases {
+        let mut place = 26u32.to_le_bytes().to_vec();
+        if values.len() <= 4 {
+            place = [values, &[0; 4][values.len()..]].concat();
+        }
+        let entry = [&[0x12, 1][..], &kind.to_le_bytes(), &count.to_le_bytes(), &place].concat();
+        let behind = if values.len() <= 4 { &[][..] } else { values };
+        for header in [b"II*\0", b"II\0*"] {
+            let data = [&header[..], b"\x08\0\0\0\x01\0", &entry, &[0; 4], behind].concat();
+            let picture = Picture::decode(&with_exif("png", &data)).unwrap();
+            assert_eq!(picture.pixels(), turned(upright.pixels(), expected), "{kind} {count} {values:?}");
+        }
+    }
+    let mut data = exif(6, true, true);
+    data[2..4].copy_from_slice(b"*\0");
+    let picture = Picture::decode(&with_exif("png", &data)).unwrap();
+    assert_eq!(picture.pixels(), turned(upright.pixels(), 6));
+}
+
+/// ImageMagick and others write EXIF so into PNG files.
+#[test]
+fn exif_in_a_text_of_digits() {
+    let file = read("rgb.png");
+    let upright = Picture::decode(&file).unwrap();
+    let exif = [b"Exif\0\0", &exif(6, true, false)[..]].concat();
+    let digits: String = exif.iter().map(|byte| format!("{byte:02x}")).collect();
+    let lines: Vec<&str> = digits.as_bytes().chunks(72).map(|line| str::from_utf8(line).unwrap()).collect();
+    let text = format!("\nexif\n{:8}\n{}\n", exif.len(), lines.join("\n"));
+    let keyword = b"Raw profile type exif\0";
+    let plain = [keyword, text.as_bytes()].concat();
+    let compressed =
+        |text: &[u8]| [keyword, &b"\0"[..], &miniz_oxide::deflate::compress_to_vec_zlib(text, 6)].concat();
+    let decoded = |kind: &[u8; 4], text: &[u8], before: bool| {
+        let at = if before { 33 } else { file.len() - 12 };
+        Picture::decode(&[&file[..at], &chunk(kind, text), &file[at..]].concat()).unwrap()
+    };
+    for before in [true, false] {
+        for (kind, text) in [(b"tEXt", plain.clone()), (b"zTXt", compressed(text.as_bytes()))] {
+            assert_eq!(decoded(kind, &text, before).pixels(), turned(upright.pixels(), 6));
+        }
+    }
+    let bomb = compressed(&[text.as_bytes(), &vec![b' '; 1 << 20]].concat());
+    for (kind, text) in [
+        (b"tEXt", &plain[..plain.len() / 2]),
+        (b"tEXt", b"Raw profile type exif\0"),
+        (b"tEXt", b"Raw profile type exif\0\nexif\n8\n45786966zz\n"),
+        (b"zTXt", &plain),
+        (b"zTXt", &bomb),
+        (b"tEXt", &bomb),
+    ] {
+        assert_eq!(decoded(kind, text, true), upright);
+    }
+}
+
+#[test]
 fn damaged_exif_is_ignored() {
     let good = exif(6, false, false);
     let mut cases: Vec<Vec<u8>> = (0..good.len() - 4).map(|len| good[..len].to_vec()).collect();

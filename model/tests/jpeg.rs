@@ -150,6 +150,61 @@ fn restart_markers_are_all_there() {
     }
 }
 
+#[test]
+fn restart_markers_that_nobody_announced() {
+    for name in ["2x2", "2x2_refined", "more_chroma"] {
+        let whole = recorded(&format!("{name}.jpg"));
+        let scan = whole.windows(2).rposition(|pair| pair == b"\xff\xda").unwrap();
+        let data = scan + 2 + usize::from(whole[scan + 3]);
+        // One at the end is harmless; elsewhere it stops some decoders, and not others.
+        let with_one = |at: usize| Picture::decode(&[&whole[..at], b"\xff\xd0", &whole[at..]].concat());
+        assert_eq!(with_one(whole.len() - 2).unwrap(), Picture::decode(&whole).unwrap(), "{name}");
+        let middle = (data + whole.len()) / 2;
+        let at = (middle..).find(|&at| whole[at - 1] != 0xff).unwrap();
+        let message = with_one(at).unwrap_err().to_string();
+        assert!(message.contains("a restart marker where there should be none"), "{name}: {message}");
+    }
+}
+
+/// Files that were cut off, and got an end marker from whoever found them so.
+#[test]
+fn data_that_end_before_the_end_marker() {
+    let names = "2x2 2x2_separate 2x2_refined 2x1_restarts more_chroma more_chroma_progressive cmyk_2x2 ycck_2x2 \
+                 three_widths 4x2_progressive 1x2_chroma_last rgb_separate_restarts";
+    for name in names.split_whitespace() {
+        let whole = recorded(&format!("{name}.jpg"));
+        let scans = (0..whole.len()).filter(|&at| whole[at..].starts_with(b"\xff\xda"));
+        for (place, scan) in scans.enumerate() {
+            let data = scan + 2 + usize::from(whole[scan + 3]);
+            let is_end = |at: &usize| whole[*at] == 0xff && !matches!(whole[at + 1], 0 | 0xd0..=0xd7);
+            let next = (data..).find(is_end).unwrap();
+            // Of a scan that has but one more bit for each value, nobody can tell.
+            if next - data < 60 {
+                continue;
+            }
+            for quarters in 0..=3 {
+                let mut end = data + (next - data) * quarters / 4;
+                end -= usize::from(whole[end - 1] == 0xff);
+                let mut behind = vec![&b"\xff\xd9"[..]];
+                if place > 0 {
+                    behind.push(&whole[next..]);
+                }
+                for behind in behind {
+                    let Err(error) = Picture::decode(&[&whole[..end], behind].concat()) else {
+                        panic!("{name}, {quarters} quarters of scan {place} and {} bytes", behind.len());
+                    };
+                    assert!(error.to_string().starts_with("a JPEG file that is damaged"), "{name}: {error}");
+                }
+            }
+        }
+    }
+    // A picture that claims to be higher.
+    let mut higher = recorded("2x2.jpg");
+    let frame = higher.windows(2).position(|pair| pair == b"\xff\xc0").unwrap();
+    higher[frame + 5] = 1;
+    assert!(Picture::decode(&higher).is_err());
+}
+
 /// Cameras that film send frames without Huffman tables: everybody knows which they are.
 #[test]
 fn frames_of_films_need_no_tables() {

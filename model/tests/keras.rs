@@ -101,6 +101,14 @@ fn keras_2(
     weight: impl Fn(&str, &str) -> String,
     model_config: Option<&str>,
 ) -> Checkpoint {
+    Checkpoint::from_bytes(keras_2_file(layers, weight, model_config)).unwrap()
+}
+
+fn keras_2_file(
+    layers: &[Layer],
+    weight: impl Fn(&str, &str) -> String,
+    model_config: Option<&str>,
+) -> Vec<u8> {
     let mut file = FileBuilder::new();
     let group_name = |layer: &str| layer.replace('/', "_");
     file.set_attr("layer_names", strings(layers.iter().map(|(name, _)| group_name(name))));
@@ -115,7 +123,7 @@ fn keras_2(
         fill(&mut group, &named);
         file.add_group(group.finish());
     }
-    Checkpoint::from_bytes(file.finish().unwrap()).unwrap()
+    file.finish().unwrap()
 }
 
 #[test]
@@ -322,12 +330,31 @@ fn epsilon_of_the_description() {
     let usual = keras_2(&layers, weight, None);
     let same_number = keras_2(&layers, weight, Some(&described(1e-3)));
     let other = keras_2(&layers, weight, Some(&described(0.1)));
+    // As Keras describes a model in a model, and did before 2.2.3.
+    let mut inner: serde_json::Value = serde_json::from_str(&described(0.1)).unwrap();
+    inner["class_name"] = "Model".into();
+    inner["config"]["name"] = "body".into();
+    let within = |config| serde_json::json!({"class_name": "Sequential", "config": config}).to_string();
+    let nested = keras_2(&layers, weight, Some(&within(serde_json::json!({"layers": [inner]}))));
+    let in_list = keras_2(&layers, weight, Some(&within(serde_json::json!([inner]))));
     let garbage = keras_2(&layers, weight, Some("{\"config\": [[[\"epsilon\""));
     let [usual, same_number, found, garbage] = [&usual, &same_number, &other, &garbage]
         .map(|checkpoint| find(checkpoint, &Choice::default()).unwrap());
     assert_eq!(logits(&usual), logits(&same_number));
     assert_eq!(logits(&usual), logits(&garbage));
     assert_ne!(logits(&usual), logits(&found));
+    let renamed = |class: &str| described(0.1).replace("BatchNormalization", class);
+    let [sync, first] = ["SyncBatchNormalization", "BatchNormalizationV1"]
+        .map(|class| keras_2(&layers, weight, Some(&renamed(class))));
+    for checkpoint in [nested, in_list, sync, first] {
+        assert_eq!(logits(&find(&checkpoint, &Choice::default()).unwrap()), logits(&found));
+    }
+
+    for epsilon in ["-0.001", "1e300", "\"small\"", "null"] {
+        let file = keras_2_file(&layers, weight, Some(&described(0.1).replace("0.1", epsilon)));
+        let error = Checkpoint::from_bytes(file).expect_err(epsilon).to_string();
+        assert!(error.contains("an epsilon of") && !error.contains('\n'), "{error}");
+    }
 
     // An epsilon of 0.1 is one of 0.001 with variances that are larger by 0.099.
     struct Larger(Vec<Tensor>);

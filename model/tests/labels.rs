@@ -88,6 +88,12 @@ fn what_is_no_such_list_is_told_so() {
     refused(b"\xff\xfea\0\n", &["damaged UTF-16"]);
     refused(b"\xff\xfe\0\xd8a\0", &["damaged UTF-16"]);
     refused(b"PK\x03\x04names.txt", &["not a list of names, but a zip archive"]);
+    // What begins like the head of a picture's file.
+    for names in
+        ["BMW\nAudi\nSkoda", "P1\nP2\nP3", "ggml\na\nb", "GIF8\na\nb", "<s>\na\nb", "MM\na\nb", "BZh\na\nb"]
+    {
+        assert_eq!(from_bytes(names.as_bytes(), 3).unwrap().len(), 3, "{names}");
+    }
     refused(b"<!DOCTYPE html>\n<html>\n</html>", &["a web page"]);
     refused(b"version https://git-lfs.github.com/spec/v1\nb\nc\n", &["a Git LFS pointer"]);
 

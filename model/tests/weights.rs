@@ -1,5 +1,7 @@
 //! Checkpoints as PyTorch, safetensors and Keras write them (recorded/make_fixtures.py).
 
+mod torch_files;
+
 use model::weights::{Checkpoint, DType, Format, WeightsError, convert, save_safetensors};
 use std::path::{Path, PathBuf};
 
@@ -226,43 +228,46 @@ fn hdf5_types_and_refusals() {
 /// The values of another kind of file are no values of weights; it is told which kind, and what to do.
 #[test]
 fn files_that_are_something_else() {
-    let zip = |name: &str| {
-        // A directory is all that is looked at.
-        let name_len = (name.len() as u16).to_le_bytes();
-        let common = [&[20, 0][..], &[0; 20], &name_len, &[0; 2]].concat();
-        let file = [b"PK\x03\x04", &common[..], name.as_bytes()].concat();
-        let directory = [b"PK\x01\x02\x14\0", &common[..], &[0; 14], name.as_bytes()].concat();
-        let (size, at) = ((directory.len() as u32).to_le_bytes(), (file.len() as u32).to_le_bytes());
-        [&file[..], &directory, b"PK\x05\x06\0\0\0\0\x01\0\x01\0", &size, &at, &[0; 2]].concat()
-    };
+    // Names are all that is looked at.
+    let zip =
+        |names: &[&str]| torch_files::zip(&names.iter().map(|&name| (name, &b""[..])).collect::<Vec<_>>());
     let mut tar = vec![0; 1024];
     tar[..5].copy_from_slice(b"x.pth");
     tar[257..262].copy_from_slice(b"ustar");
-    let cases: [(&[u8], &str, &str); 22] = [
+    let cases: [(&[u8], &str, &str); 27] = [
         (b"", "an empty file", "cut off"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n",
-            "git-LFS pointer",
+            "a Git LFS pointer",
             "git lfs pull",
         ),
-        (b"<!DOCTYPE html>\n<html><head></head></html>\n", "an HTML page", "download"),
-        (b"\n\n  <HTML lang=\"en\">", "an HTML page", "download"),
-        (b"\x1f\x8b\x08\0\0\0\0\0", "a gzip archive", "gunzip"),
+        (b"<!DOCTYPE html>\n<html><head></head></html>\n", "a web page (HTML)", "download"),
+        (b"\n\n  <HTML lang=\"en\">", "a web page (HTML)", "download"),
+        (b"\x1f\x8b\x08\0\0\0\0\0", "a gzip file", "gunzip"),
         (&tar, "a tar archive", "unpack"),
-        (b"\xfd7zXZ\0\0", "a compressed archive", "unpack"),
-        (&zip("weights.pth"), "a zip archive with files in it", "unpack"),
-        (&zip("conv1.0.weight.npy"), ".npz", "safetensors.numpy"),
-        (&zip("a.txt"), "a zip archive without weights", "torch.save"),
+        (b"\xfd7zXZ\0\0", "an xz file", "unpack"),
+        (&zip(&["weights.pth"]), "a zip archive with files in it", "unpack"),
+        (&zip(&["conv1.0.weight.npy"]), ".npz", "safetensors.numpy"),
+        (
+            &zip(&["w/data/sample_inputs/model.pt", "w/data/weights/weight_0"]),
+            "a torch.export archive (.pt2)",
+            "state_dict()",
+        ),
+        (b"(dp0\nVconv1.0.weight\n", "a Python pickle of protocol 0", "protocol=4"),
+        (b"}q\0X\x0e\0\0\0conv1.0.weight", "a Python pickle of protocol 1", "protocol=4"),
+        (b"\xef\xbb\xbf<!doctype html>", "a web page (HTML)", "download"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0heic", "a HEIC picture", "another file"),
+        (&zip(&["a.txt"]), "a zip archive without weights", "torch.save"),
         (b"\x93NUMPY\x01\0", "a NumPy array", ".safetensors"),
         (b"\x1c\0\0\0TFL3\0\0", "a TensorFlow Lite model", ".h5"),
         (b"\x08\x08\x12\x07pytorch\x1a\x052.0.0", "an ONNX network", ".onnx"),
         (b"\x08\x07:\xff\x01", "an ONNX network", ".onnx"),
         (b"GGUF\x03\0\0\0", "a GGUF file", "safetensors"),
         (b"7767517\n75 83\n", "an ncnn network", "checkpoint"),
-        (b"<?xml version=\"1.0\"?>\n<net name=\"x\">", "an XML file", "OpenVINO"),
-        (b"\xff\xd8\xff\xe0\0\x10JFIF", "an image", "another file"),
-        (b"\x89PNG\r\n\x1a\n", "an image", "another file"),
-        (b"%PDF-1.7\n", "a PDF", "download"),
+        (b"<?xml version=\"1.0\"?>\n<net name=\"x\">", "an OpenVINO network", "checkpoint"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", "a JPEG picture", "another file"),
+        (b"\x89PNG\r\n\x1a\n", "a PNG picture", "another file"),
+        (b"%PDF-1.7\n", "a PDF document", "another file"),
         (b"{\"metadata\": {}, \"weight_map\": {}}", "the index of a checkpoint", ".safetensors"),
         (b"{\"error\": \"no such file\"}", "a JSON file", "torch.save"),
     ];

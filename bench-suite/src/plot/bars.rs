@@ -1,7 +1,7 @@
 //! Bars side by side, and bars of parts.
 
+use super::drawing::{Anchor, Drawing, Key, text_width};
 use super::scale::{Range, Scale, grouped};
-use super::svg::{Anchor, Key, Svg, text_width};
 use super::{COLOURS, Plot};
 
 /// Groups of bars that start at zero.
@@ -28,6 +28,8 @@ pub(crate) struct Group {
 pub(crate) struct Bar {
     /// Height; a bar without a finite value is left out.
     pub(crate) value: f64,
+    /// From where to where the value may lie.
+    pub(crate) interval: Option<[f64; 2]>,
     /// Published values to compare with, in the order of [`Bars::papers`].
     pub(crate) papers: [Option<f64>; 2],
     /// Text shown when the bar is pointed at.
@@ -35,25 +37,26 @@ pub(crate) struct Bar {
 }
 
 impl Plot for Bars {
-    fn draw(&self, width: f64) -> Svg {
+    fn draw(&self, width: f64) -> Drawing {
         let narrow = width < 500.0;
-        let mut svg = Svg::new(width, 0.0);
+        let mut out = Drawing::new(width, 0.0);
         let mut entries: Vec<(Key, &str)> =
             self.series.iter().enumerate().map(|(i, name)| (Key::Swatch(i), name.as_str())).collect();
         entries.extend(self.papers.iter().enumerate().map(|(i, name)| (Key::Paper(i), name.as_str())));
         let (left, right) = (if narrow { 40.0 } else { 52.0 }, width - 8.0);
-        let top = svg.legend(&entries, (left, 4.0), right - left) + 22.0;
+        let top = out.legend(&entries, (left, 4.0), right - left) + 22.0;
         let bottom = top + if narrow { 200.0 } else { 240.0 };
 
         let bars = || self.groups.iter().flat_map(|g| &g.bars);
         let values =
             bars().map(|b| b.value).chain(bars().flat_map(|b| b.papers).flatten()).chain(self.baseline);
+        let values = values.chain(bars().filter_map(|b| b.interval).flatten());
         let y = Range::over(Scale::Linear, values, bottom, top);
         for (value, label) in y.ticks(38.0) {
-            svg.line("grid", (left, y.at(value)), (right, y.at(value)));
-            svg.text("dim", (left - 6.0, y.at(value) + 4.0), Anchor::End, label);
+            out.line("grid", (left, y.at(value)), (right, y.at(value)));
+            out.text("dim", (left - 6.0, y.at(value) + 4.0), Anchor::End, label);
         }
-        svg.text("", (left - 34.0, top - 10.0), Anchor::Start, &self.title);
+        out.text("", (left - 34.0, top - 10.0), Anchor::Start, &self.title);
 
         let slot = (right - left) / self.groups.len().max(1) as f64;
         let gap = (slot * 0.18).clamp(4.0, 28.0);
@@ -63,46 +66,56 @@ impl Plot for Bars {
             let bar_width = (slot - gap) / group_.bars.len().max(1) as f64;
             for (i, bar) in group_.bars.iter().enumerate() {
                 if bar.value.is_finite() {
-                    draw_bar(&mut svg, bar, i, start + bar_width * i as f64, bar_width, &y);
+                    draw_bar(&mut out, bar, i, start + bar_width * i as f64, bar_width, &y);
                 }
             }
             label_rows = label_rows.max(label_below(
-                &mut svg,
+                &mut out,
                 &group_.label,
                 start + (slot - gap) / 2.0,
                 bottom,
-                slot,
+                slot - 8.0,
             ));
         }
         if let Some(value) = self.baseline {
-            svg.line("roof", (left, y.at(value)), (right, y.at(value)));
+            out.line("roof", (left, y.at(value)), (right, y.at(value)));
         }
-        svg.line("axis", (left, bottom), (right, bottom));
-        svg.height = bottom + 8.0 + 15.0 * label_rows as f64;
-        svg
+        out.line("axis", (left, bottom), (right, bottom));
+        out.height = bottom + 8.0 + 15.0 * label_rows as f64;
+        out
     }
 }
 
-fn draw_bar(svg: &mut Svg, bar: &Bar, series: usize, x: f64, width: f64, y: &Range) {
+fn draw_bar(out: &mut Drawing, bar: &Bar, series: usize, x: f64, width: f64, y: &Range) {
     let (from, to) = (y.at(0.0), y.at(bar.value));
     let inset = (width * 0.08).min(2.0);
-    svg.rect(&format!("f{}", series % COLOURS), (x + inset, to), (width - 2.0 * inset, from - to), &bar.tip);
+    out.rect(&format!("f{}", series % COLOURS), (x + inset, to), (width - 2.0 * inset, from - to), &bar.tip);
+    let middle = x + width / 2.0;
+    let mut top = to;
+    if let Some([low, high]) = bar.interval {
+        let (low, high, cap) = (y.at(low), y.at(high), (width * 0.2).min(4.0));
+        out.line("whisker", (middle, low), (middle, high));
+        for end in [low, high] {
+            out.line("whisker", (middle - cap, end), (middle + cap, end));
+        }
+        top = to.min(high);
+    }
     let text = three_digits(bar.value);
     // A mark just above the bar takes the place of the number.
-    let free = bar.papers.iter().flatten().all(|paper| !(to - 17.0..to + 3.0).contains(&y.at(*paper)));
+    let free = bar.papers.iter().flatten().all(|paper| !(top - 17.0..top + 3.0).contains(&y.at(*paper)));
     if free && text_width(&text, 12.0) <= width + 1.0 {
-        svg.text("halo", (x + width / 2.0, to - 4.0), Anchor::Middle, text);
+        out.text("halo", (middle, top - 4.0), Anchor::Middle, text);
     }
     for (which, paper) in bar.papers.iter().enumerate() {
         if let Some(paper) = paper {
             let tip = format!("paper: {}", three_digits(*paper));
-            svg.paper_mark(which, (x + width / 2.0, y.at(*paper)), width * 0.8, &tip);
+            out.paper_mark(which, (middle, y.at(*paper)), width * 0.8, &tip);
         }
     }
 }
 
 /// Writes a label below the axis, broken at spaces where it is too wide. Returns the rows used.
-fn label_below(svg: &mut Svg, label: &str, middle: f64, bottom: f64, room: f64) -> usize {
+fn label_below(out: &mut Drawing, label: &str, middle: f64, bottom: f64, room: f64) -> usize {
     let mut rows: Vec<String> = Vec::new();
     for word in label.split(' ') {
         match rows.last_mut() {
@@ -114,7 +127,7 @@ fn label_below(svg: &mut Svg, label: &str, middle: f64, bottom: f64, room: f64) 
         }
     }
     for (i, row) in rows.iter().enumerate() {
-        svg.text("dim", (middle, bottom + 16.0 + 15.0 * i as f64), Anchor::Middle, row);
+        out.text("dim", (middle, bottom + 16.0 + 15.0 * i as f64), Anchor::Middle, row);
     }
     rows.len()
 }
@@ -136,9 +149,9 @@ pub(crate) struct Row {
 }
 
 impl Plot for Stacked {
-    fn draw(&self, width: f64) -> Svg {
+    fn draw(&self, width: f64) -> Drawing {
         let narrow = width < 500.0;
-        let mut svg = Svg::new(width, 0.0);
+        let mut out = Drawing::new(width, 0.0);
         let entries: Vec<(Key, &str)> =
             self.parts.iter().enumerate().map(|(i, name)| (Key::Swatch(i), name.as_str())).collect();
         // On a phone the names go above their bars.
@@ -149,13 +162,13 @@ impl Plot for Stacked {
             .fold(0.0, f64::max);
         let left = if narrow { 8.0 } else { widest + 18.0 };
         let right = width - 12.0;
-        let mut y = svg.legend(&entries, (8.0, 4.0), right - 8.0) + 12.0;
+        let mut y = out.legend(&entries, (8.0, 4.0), right - 8.0) + 12.0;
         for row in &self.rows {
             if narrow {
-                svg.text("", (left, y + 12.0), Anchor::Start, format!("{} {}", row.label, row.note));
+                out.text("", (left, y + 12.0), Anchor::Start, format!("{} {}", row.label, row.note));
                 y += 18.0;
             } else {
-                svg.text("", (left - 8.0, y + 15.0), Anchor::End, format!("{} {}", row.label, row.note));
+                out.text("", (left - 8.0, y + 15.0), Anchor::End, format!("{} {}", row.label, row.note));
             }
             let total: f64 = row.parts.iter().sum();
             let mut x = left;
@@ -167,7 +180,7 @@ impl Plot for Stacked {
                 }
                 let colour = i % COLOURS;
                 let name = self.parts.get(i).map_or("", String::as_str);
-                svg.rect(
+                out.rect(
                     &format!("f{colour}"),
                     (x, y),
                     (length - 0.7, 21.0),
@@ -175,7 +188,7 @@ impl Plot for Stacked {
                 );
                 let text = format!("{percent:.0}");
                 if length > text_width(&text, 12.0) + 6.0 {
-                    svg.text(&format!("on{colour}"), (x + length / 2.0, y + 15.0), Anchor::Middle, text);
+                    out.text(&format!("on{colour}"), (x + length / 2.0, y + 15.0), Anchor::Middle, text);
                 }
                 x += length;
             }
@@ -183,16 +196,16 @@ impl Plot for Stacked {
         }
         for percent in [0, 25, 50, 75, 100] {
             let at = left + (right - left) * f64::from(percent) / 100.0;
-            svg.line("axis", (at, y - 2.0), (at, y + 2.0));
+            out.line("axis", (at, y - 2.0), (at, y + 2.0));
             let anchor = match percent {
                 0 => Anchor::Start,
                 100 => Anchor::End,
                 _ => Anchor::Middle,
             };
-            svg.text("dim", (at, y + 16.0), anchor, format!("{percent} %"));
+            out.text("dim", (at, y + 16.0), anchor, format!("{percent} %"));
         }
-        svg.height = y + 24.0;
-        svg
+        out.height = y + 24.0;
+        out
     }
 }
 
@@ -212,7 +225,12 @@ mod tests {
 
     #[test]
     fn bars_are_as_high_as_their_values() {
-        let bar = |value| Bar { value, papers: [Some(2.0), None], tip: String::new() };
+        let bar = |value| Bar {
+            value,
+            interval: Some([0.9 * value, 1.1 * value]),
+            papers: [Some(2.0), None],
+            tip: String::new(),
+        };
         let plot = Bars {
             title: "slow-down".into(),
             series: vec!["a & b".into(), "c".into()],
@@ -220,7 +238,7 @@ mod tests {
             papers: vec!["paper".into()],
             baseline: Some(1.0),
         };
-        let text = plot.draw(600.0).standalone("t");
+        let text = super::super::svg::standalone(&plot.draw(600.0), "t");
         let heights: Vec<f64> = text
             .lines()
             .filter(|l| l.starts_with("<rect") && !l.contains("height=\"12.0\""))
@@ -229,6 +247,8 @@ mod tests {
         assert_eq!(heights.len(), 2, "a bar without a value is left out");
         assert!((heights[1] / heights[0] - 2.0).abs() < 0.01);
         assert!(text.contains("a &amp; b"));
+        // A line and two ends for each.
+        assert_eq!(text.matches("class=\"whisker\"").count(), 2 * 3);
     }
 
     #[test]
@@ -237,7 +257,7 @@ mod tests {
             parts: vec!["one".into(), "two".into()],
             rows: vec![Row { label: "net".into(), parts: vec![3.0, 1.0], note: "4 ms".into() }],
         };
-        let text = plot.draw(600.0).standalone("t");
+        let text = super::super::svg::standalone(&plot.draw(600.0), "t");
         assert!(text.contains("<title>one: 75.0 %</title>") && text.contains("<title>two: 25.0 %</title>"));
     }
 }

@@ -1,4 +1,4 @@
-//! Plots as SVG text, in the three forms the report needs: [`Xy`] (scatter, lines, roofline), [`Bars`] and
+//! Plots in the three forms the report needs: [`Xy`] (scatter, lines, roofline), [`Bars`] and
 //! [`Stacked`].
 //!
 //! A plot is drawn for a width in CSS pixels, so that its text stays readable on a phone. Colours are
@@ -6,14 +6,15 @@
 //! differ in the shape of their marks as well as in colour (Okabe and Ito's palette).
 
 mod bars;
+mod drawing;
 mod scale;
-mod svg;
+pub(crate) mod svg;
+pub(crate) mod tikz;
 mod xy;
 
 pub(crate) use bars::{Bar, Bars, Group, Row, Stacked};
-pub(crate) use scale::Axis;
-pub(crate) use scale::grouped;
-pub(crate) use svg::Svg;
+pub(crate) use drawing::Drawing;
+pub(crate) use scale::{Axis, grouped};
 pub(crate) use svg::escape;
 pub(crate) use xy::{Guide, Point, Series, Xy};
 
@@ -22,6 +23,7 @@ pub(crate) const STYLE: &str = "\
 .plot{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;color:#1c2024}\
 .plot text{fill:currentColor}.plot .axis{stroke:currentColor;stroke-width:1;opacity:.55;fill:none}\
 .plot .grid{stroke:currentColor;stroke-width:1;opacity:.13}.plot .dim{opacity:.72}\
+.plot .whisker{stroke:currentColor;stroke-width:1.4;fill:none}\
 .plot .guide{stroke:currentColor;stroke-width:1;opacity:.4;stroke-dasharray:4 3;fill:none}\
 .plot .roof{stroke:currentColor;stroke-width:1.6;opacity:.8;fill:none}\
 .plot .line{fill:none;stroke-width:2;stroke-linejoin:round}.plot .bold{font-weight:600}\
@@ -40,5 +42,5 @@ pub(crate) const COLOURS: usize = 7;
 
 pub(crate) trait Plot {
     /// Draws for `width` CSS pixels.
-    fn draw(&self, width: f64) -> Svg;
+    fn draw(&self, width: f64) -> Drawing;
 }

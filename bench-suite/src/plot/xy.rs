@@ -1,7 +1,7 @@
 //! Points and lines over two axes: scatter plots, sweeps, and the roofline.
 
+use super::drawing::{Anchor, Drawing, Key, text_width};
 use super::scale::{Axis, Range};
-use super::svg::{Anchor, Key, Svg, text_width};
 use super::{COLOURS, Plot};
 
 #[derive(Clone, Debug)]
@@ -46,10 +46,10 @@ pub(crate) struct Guide {
 type Area = (f64, f64, f64, f64);
 
 impl Plot for Xy {
-    fn draw(&self, width: f64) -> Svg {
+    fn draw(&self, width: f64) -> Drawing {
         let narrow = width < 500.0;
         let height = if narrow { width * 0.95 } else { width * 0.56 };
-        let mut svg = Svg::new(width, 0.0);
+        let mut out = Drawing::new(width, 0.0);
 
         let entries: Vec<(Key, &str)> = self
             .series
@@ -59,9 +59,9 @@ impl Plot for Xy {
             .map(|(i, s)| (if s.joined { Key::Line(i) } else { Key::Mark(i) }, s.name.as_str()))
             .collect();
         let (left, right) = (if narrow { 46.0 } else { 58.0 }, width - 14.0);
-        let top = svg.legend(&entries, (left, 4.0), right - left) + 22.0;
+        let top = out.legend(&entries, (left, 4.0), right - left) + 22.0;
         let bottom = top + height - 66.0;
-        svg.height = bottom + 44.0;
+        out.height = bottom + 44.0;
 
         let strong = || self.guides.iter().filter(|guide| guide.strong).flat_map(|guide| &guide.points);
         let points = || self.series.iter().flat_map(|s| &s.points);
@@ -69,7 +69,7 @@ impl Plot for Xy {
         let ys = points().map(|p| p.y).chain(strong().map(|p| p.1));
         let x = Range::over(self.x.scale, xs, left, right);
         let y = Range::over(self.y.scale, ys, bottom, top);
-        self.axes(&mut svg, &x, &y, (left, right, top, bottom), narrow);
+        self.axes(&mut out, &x, &y, (left, right, top, bottom), narrow);
 
         let mut taken: Vec<Area> = points()
             .map(|p| {
@@ -78,37 +78,37 @@ impl Plot for Xy {
             })
             .collect();
         for guide in &self.guides {
-            draw_guide(&mut svg, guide, &x, &y, (left, right, top, bottom), &mut taken);
+            draw_guide(&mut out, guide, &x, &y, (left, right, top, bottom), &mut taken);
         }
         for (i, series) in self.series.iter().enumerate() {
             if series.joined {
                 let line: Vec<_> = series.points.iter().map(|p| (x.at(p.x), y.at(p.y))).collect();
-                svg.polyline(&format!("line s{}", i % COLOURS), &line);
+                out.polyline(&format!("line s{}", i % COLOURS), &line);
             }
         }
         let size = if points().count() > 60 { 6.5 } else { 9.5 };
         for (i, series) in self.series.iter().enumerate() {
             for point in &series.points {
-                svg.mark(i, (x.at(point.x), y.at(point.y)), size, &point.tip);
+                out.mark(i, (x.at(point.x), y.at(point.y)), size, &point.tip);
             }
         }
         for point in points().filter(|p| !p.label.is_empty()) {
             place_label(
-                &mut svg,
+                &mut out,
                 point,
                 (x.at(point.x), y.at(point.y)),
                 (left, top, right, bottom),
                 &mut taken,
             );
         }
-        svg
+        out
     }
 }
 
 impl Xy {
     fn axes(
         &self,
-        svg: &mut Svg,
+        out: &mut Drawing,
         x: &Range,
         y: &Range,
         (left, right, top, bottom): (f64, f64, f64, f64),
@@ -117,30 +117,30 @@ impl Xy {
         for (value, label) in x.ticks(if narrow { 48.0 } else { 62.0 }) {
             let at = x.at(value);
             if !label.is_empty() {
-                svg.line("grid", (at, top), (at, bottom));
-                svg.text("dim", (at, bottom + 16.0), Anchor::Middle, label);
+                out.line("grid", (at, top), (at, bottom));
+                out.text("dim", (at, bottom + 16.0), Anchor::Middle, label);
             } else {
-                svg.line("axis", (at, bottom), (at, bottom + 3.0));
+                out.line("axis", (at, bottom), (at, bottom + 3.0));
             }
         }
         for (value, label) in y.ticks(38.0) {
             let at = y.at(value);
             if !label.is_empty() {
-                svg.line("grid", (left, at), (right, at));
-                svg.text("dim", (left - 6.0, at + 4.0), Anchor::End, label);
+                out.line("grid", (left, at), (right, at));
+                out.text("dim", (left - 6.0, at + 4.0), Anchor::End, label);
             } else {
-                svg.line("axis", (left - 3.0, at), (left, at));
+                out.line("axis", (left - 3.0, at), (left, at));
             }
         }
-        svg.polyline("axis", &[(left, top), (left, bottom), (right, bottom)]);
-        svg.text("", (f64::midpoint(left, right), bottom + 36.0), Anchor::Middle, &self.x.title);
+        out.polyline("axis", &[(left, top), (left, bottom), (right, bottom)]);
+        out.text("", (f64::midpoint(left, right), bottom + 36.0), Anchor::Middle, &self.x.title);
         // Above its axis, read without turning the head.
-        svg.text("", (left - 40.0, top - 10.0), Anchor::Start, &self.y.title);
+        out.text("", (left - 40.0, top - 10.0), Anchor::Start, &self.y.title);
     }
 }
 
 fn draw_guide(
-    svg: &mut Svg,
+    out: &mut Drawing,
     guide: &Guide,
     x: &Range,
     y: &Range,
@@ -151,7 +151,7 @@ fn draw_guide(
     let frame = (left, top, right, bottom);
     let visible: Vec<_> = pixels.windows(2).filter_map(|pair| clip(pair[0], pair[1], frame)).collect();
     for &(from, to) in &visible {
-        svg.line(if guide.strong { "roof" } else { "guide" }, from, to);
+        out.line(if guide.strong { "roof" } else { "guide" }, from, to);
     }
     let long = |((ax, ay), (bx, by)): &((f64, f64), (f64, f64))| (bx - ax).hypot(by - ay);
     let room = text_width(&guide.label, 12.0) + 10.0;
@@ -170,7 +170,7 @@ fn draw_guide(
     };
     let (far, near) = (above(along(to, -6.0)), above(along(from, room)));
     let end = if covered(&near) < covered(&far) { near } else { far };
-    svg.turned_text("dim halo", end, Anchor::End, angle.to_degrees(), &guide.label);
+    out.turned_text("dim halo", end, Anchor::End, angle.to_degrees(), &guide.label);
     taken.extend(areas(end));
 }
 
@@ -193,7 +193,7 @@ fn clip(a: (f64, f64), b: (f64, f64), (x0, y0, x1, y1): Area) -> Option<((f64, f
 }
 
 /// Writes a point's label where it covers least: to the right, left, above, below, or at a corner.
-fn place_label(svg: &mut Svg, point: &Point, (x, y): (f64, f64), frame: Area, taken: &mut Vec<Area>) {
+fn place_label(out: &mut Drawing, point: &Point, (x, y): (f64, f64), frame: Area, taken: &mut Vec<Area>) {
     let width = text_width(&point.label, 12.0);
     let places = [
         (x + 9.0, y + 4.0),
@@ -215,7 +215,7 @@ fn place_label(svg: &mut Svg, point: &Point, (x, y): (f64, f64), frame: Area, ta
         taken.iter().map(|other| overlap(here, *other)).sum::<f64>() + 100.0 * outside
     };
     let best = places.into_iter().min_by(|a, b| cost(a).total_cmp(&cost(b))).expect("there are eight places");
-    svg.text("halo", best, Anchor::Start, &point.label);
+    out.text("halo", best, Anchor::Start, &point.label);
     taken.push(area(best));
 }
 
@@ -242,7 +242,7 @@ mod tests {
         let point = |label: &str| Point { x: 1.0, y: 1.0, label: label.into(), tip: String::new() };
         let series = Series { name: "s".into(), points: vec![point("first"), point("second")], joined: true };
         let plot = Xy { x: Axis::log("x"), y: Axis::log("y"), series: vec![series], guides: vec![] };
-        let text = plot.draw(700.0).standalone("t");
+        let text = super::super::svg::standalone(&plot.draw(700.0), "t");
         let place =
             |label: &str| text.lines().find(|l| l.ends_with(&format!(">{label}</text>"))).unwrap().to_owned();
         let at = |line: String| line.split('"').nth(3).unwrap().to_owned();

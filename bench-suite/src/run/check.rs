@@ -32,7 +32,10 @@ impl Ready {
         let program = Program::build(&work.graph, NUMBERS, isa, work.passes);
         let program = program.map_err(|e| format!("{id}: {e}"))?;
         let small = !full_size && work.h.min(work.w) > 28 && !pixels_are_independent(&work.graph);
-        let checked = if small { work.sized(work.h / 4, work.w / 4) } else { work.clone() };
+        let (h, w) = (work.h / 4, work.w / 4);
+        // Not every network works at another size.
+        let small = small && program.check(h, w).is_ok();
+        let checked = if small { work.sized(h, w) } else { work.clone() };
         check(&checked, NUMBERS, &program).map_err(|e| format!("{id}: {e}"))?;
         Ok(Self { id, work, program })
     }

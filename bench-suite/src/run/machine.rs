@@ -4,20 +4,14 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use kernels::{Affine, GlobalAverage, Isa, Linear, Shape, Tensor};
+use model::sentinel::sum;
 use rayon::ThreadPool;
 
 use super::environment::Environment;
 use crate::tell::report::{Bandwidth, Peak};
 
-/// Rounds of a short burst: about a millisecond.
-const BURST: usize = 20_000;
-
-/// GFLOP/s of one short burst of multiply-adds.
-pub(crate) fn burst(isa: Isa) -> f64 {
-    let start = Instant::now();
-    let flop = isa.fma_burst(BURST);
-    flop as f64 / start.elapsed().as_secs_f64() * 1e-9
-}
+/// Rounds of a burst of multiply-adds: about ten milliseconds.
+const BURST: usize = 200_000;
 
 /// Peak of one instruction set, on all threads of `pool`: the best of `rounds` bursts.
 pub(crate) fn peak(isa: Isa, pool: &ThreadPool, rounds: usize) -> Peak {
@@ -25,7 +19,7 @@ pub(crate) fn peak(isa: Isa, pool: &ThreadPool, rounds: usize) -> Peak {
     let all = || {
         let start = Instant::now();
         // The threads start one after the other; the burst is long enough for that not to matter.
-        let flop: u64 = pool.broadcast(|_| isa.fma_burst(10 * BURST)).into_iter().sum();
+        let flop: u64 = pool.broadcast(|_| isa.fma_burst(BURST)).into_iter().sum();
         flop as f64 / start.elapsed().as_secs_f64() * 1e-9
     };
     let gflops = (0..rounds.max(1)).map(|_| all()).fold(0.0, f64::max);
@@ -96,17 +90,6 @@ fn bandwidth(isa: Isa, level: &str, bytes: u64, rounds: usize) -> Bandwidth {
         read: by_mean.max(by_sum).max(by_linear),
         copy: by_affine.max(by_copy),
     }
-}
-
-/// The sum of a slice, in as many chains as fill the registers of any instruction set.
-fn sum(values: &[f32]) -> f32 {
-    let mut sums = [0.0; 64];
-    for chunk in values.chunks_exact(64) {
-        for (sum, value) in sums.iter_mut().zip(chunk) {
-            *sum += value;
-        }
-    }
-    sums.iter().sum()
 }
 
 #[cfg(test)]

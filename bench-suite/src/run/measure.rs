@@ -4,7 +4,11 @@
 //! warm-up, every round takes one sample of every variant, each round begins with another variant, and what
 //! a slow phase costs it costs all of them. The others have pushed a variant's data out of the caches meanwhile; one run
 //! that is not counted brings it back. The minimum then tells what the machine can do, median and
-//! percentiles what it did; all samples are kept.
+//! percentiles what it did.
+//!
+//! A short sample during which the program had to wait for a processor is taken again at once. And in each round somebody
+//! watches the machine. A round in which it was disturbed is repeated, as long as patience lasts;
+//! where enough quiet rounds came together the disturbed ones are left out, else all are kept.
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +17,15 @@ pub type Variant<'a> = Box<dyn FnMut() + Send + 'a>;
 
 /// A run longer than this streams more than caches hold, and needs no other run to warm them.
 const WARMS_ITSELF: Duration = Duration::from_millis(30);
+
+/// A longer sample is hardly ever taken without another program's turn in it where there is one: it is not taken again.
+const SHORT: Duration = Duration::from_millis(10);
+
+/// How often a sample is taken until nothing interrupts it.
+const TRIES: usize = 8;
+
+/// The machine is watched at the end of each round, and during it when this much time has passed.
+const WATCHED_EVERY: Duration = Duration::from_millis(100);
 
 /// How long to go on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,6 +38,8 @@ pub struct Plan {
     pub max_rounds: usize,
     /// A sample repeats a short run until it lasts about this long, for the clock's sake.
     pub min_sample: Duration,
+    /// Wall time for repeating rounds in which the machine was disturbed.
+    pub patience: Duration,
 }
 
 /// What was measured for one variant.
@@ -38,46 +53,123 @@ pub struct Series {
     pub cpu_over_wall: Option<f64>,
 }
 
-/// Takes samples of all variants in rounds. `between` is called after every round, with the share of the plan that
-/// is behind us.
-pub fn interleave(variants: &mut [Variant<'_>], plan: &Plan, mut between: impl FnMut(f64)) -> Vec<Series> {
+/// What was measured for all variants.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rounds {
+    /// One for each variant; sample `i` of each is of the same round.
+    pub series: Vec<Series>,
+    /// Rounds that were left out, since they were disturbed and repeated.
+    pub repeated: usize,
+    /// Rounds that were kept although they were disturbed.
+    pub disturbed: usize,
+}
+
+/// One variant in one round.
+struct Sample {
+    wall: f64,
+    /// Processor time.
+    cpu: Option<f64>,
+}
+
+/// The share of its time that a sample must have had a processor, not to be taken again.
+const UNDISTURBED: f64 = 0.97;
+
+impl Sample {
+    /// Threads that worked, on average: less than one where the program waited. As good as any where that is not known.
+    fn busy(&self) -> f64 {
+        self.cpu.map_or(1.0, |cpu| cpu / self.wall)
+    }
+}
+
+/// Takes samples of all variants in rounds. `quiet` looks at the machine and says whether it is as fast as it can be.
+/// `between` is called after every round, with the share of the plan that is behind us.
+pub fn interleave(
+    variants: &mut [Variant<'_>],
+    plan: &Plan,
+    mut quiet: impl FnMut() -> bool,
+    mut between: impl FnMut(f64),
+) -> Rounds {
     let (repeats, fastest): (Vec<u32>, Vec<Duration>) =
         variants.iter_mut().map(|v| warm_up(v, plan.min_sample)).unzip();
-    let mut samples = vec![Vec::new(); variants.len()];
-    let mut busy = vec![(0.0, Some(0.0)); variants.len()];
-    let start = Instant::now();
-    for round in 0..plan.max_rounds {
-        let spent = start.elapsed().as_secs_f64() / plan.budget.as_secs_f64();
-        if round >= plan.min_rounds && spent >= 1.0 {
+    let mut rounds: Vec<(bool, Vec<Sample>)> = Vec::new();
+    let (start, mut lost) = (Instant::now(), Duration::ZERO);
+    loop {
+        let calm = rounds.iter().filter(|round| round.0).count();
+        let counted = if lost < plan.patience { calm } else { rounds.len() };
+        let spent = start.elapsed().saturating_sub(lost.min(plan.patience));
+        let share = spent.as_secs_f64() / plan.budget.as_secs_f64();
+        if !rounds.is_empty() {
+            between(share.max(counted as f64 / plan.max_rounds as f64).min(1.0));
+        }
+        if counted >= plan.max_rounds || (counted >= plan.min_rounds && share >= 1.0) {
             break;
         }
+        let begin = Instant::now();
+        let (mut calm, mut watched) = (true, begin);
+        let mut samples: Vec<Option<Sample>> = variants.iter().map(|_| None).collect();
         for step in 0..variants.len() {
-            let i = (round + step) % variants.len();
+            let i = (rounds.len() + step) % variants.len();
             if fastest[i] < WARMS_ITSELF {
                 variants[i]();
             }
-            let cpu = cpu_time();
-            let began = Instant::now();
-            for _ in 0..repeats[i] {
-                variants[i]();
+            let again = if fastest[i] * repeats[i] < SHORT { TRIES } else { 1 };
+            let mut best = sample(&mut variants[i], repeats[i]);
+            for _ in 1..again {
+                if best.busy() >= UNDISTURBED || lost >= plan.patience {
+                    break;
+                }
+                let other = sample(&mut variants[i], repeats[i]);
+                lost += Duration::from_secs_f64(other.wall);
+                if other.busy() > best.busy() {
+                    best = other;
+                }
             }
-            let wall = began.elapsed().as_secs_f64();
-            samples[i].push(wall / f64::from(repeats[i]));
-            busy[i].0 += wall;
-            busy[i].1 = sum(busy[i].1, difference(cpu_time(), cpu));
+            samples[i] = Some(best);
+            if watched.elapsed() >= WATCHED_EVERY {
+                calm &= quiet();
+                watched = Instant::now();
+            }
         }
-        between(spent.max(round as f64 / plan.max_rounds as f64).min(1.0));
+        calm &= quiet();
+        if !calm {
+            lost += begin.elapsed();
+        }
+        rounds.push((calm, samples.into_iter().flatten().collect()));
     }
-    samples
-        .into_iter()
-        .zip(repeats)
-        .zip(busy)
-        .map(|((samples, runs_per_sample), (wall, cpu))| Series {
-            samples,
+    collect(rounds, plan.min_rounds, repeats)
+}
+
+fn sample(run: &mut Variant<'_>, repeats: u32) -> Sample {
+    let cpu = cpu_time();
+    let began = Instant::now();
+    for _ in 0..repeats {
+        run();
+    }
+    let wall = began.elapsed().as_secs_f64();
+    Sample { wall, cpu: difference(cpu_time(), cpu) }
+}
+
+/// The quiet rounds where there are enough of them, else all.
+fn collect(mut rounds: Vec<(bool, Vec<Sample>)>, enough: usize, repeats: Vec<u32>) -> Rounds {
+    let all = rounds.len();
+    if rounds.iter().filter(|round| round.0).count() >= enough {
+        rounds.retain(|round| round.0);
+    }
+    let series = |(i, runs_per_sample): (usize, u32)| {
+        let samples = || rounds.iter().map(|round| &round.1[i]);
+        let wall: f64 = samples().map(|sample| sample.wall).sum();
+        let cpu: Option<f64> = samples().map(|sample| sample.cpu).sum();
+        Series {
+            samples: samples().map(|sample| sample.wall / f64::from(runs_per_sample)).collect(),
             runs_per_sample,
             cpu_over_wall: cpu.map(|cpu| cpu / wall),
-        })
-        .collect()
+        }
+    };
+    Rounds {
+        series: repeats.into_iter().enumerate().map(series).collect(),
+        repeated: all - rounds.len(),
+        disturbed: rounds.iter().filter(|round| !round.0).count(),
+    }
 }
 
 /// Runs at least twice, and until one sample's worth of time has passed; how often one sample has to run it, and its
@@ -95,10 +187,6 @@ fn warm_up(run: &mut dyn FnMut(), min_sample: Duration) -> (u32, Duration) {
     let fastest = fastest.max(Duration::from_nanos(20));
     let repeats = min_sample.as_secs_f64() / fastest.as_secs_f64();
     (repeats.ceil().clamp(1.0, 1e6) as u32, fastest)
-}
-
-fn sum(a: Option<f64>, b: Option<f64>) -> Option<f64> {
-    Some(a? + b?)
 }
 
 fn difference(a: Option<f64>, b: Option<f64>) -> Option<f64> {
@@ -132,6 +220,7 @@ mod tests {
         min_rounds: 4,
         max_rounds: 6,
         min_sample: Duration::from_micros(50),
+        patience: Duration::ZERO,
     };
 
     #[test]
@@ -145,12 +234,35 @@ mod tests {
         let mut variants = ['a', 'b', 'c'].map(|name| -> Variant<'_> { Box::new(move || run(name)) });
         let plan = Plan { budget: Duration::ZERO, min_rounds: 3, ..PLAN };
         let mut shares = Vec::new();
-        let series = interleave(&mut variants, &plan, |share| shares.push(share));
+        let Rounds { series, repeated, disturbed } =
+            interleave(&mut variants, &plan, || true, |share| shares.push(share));
+        assert_eq!((repeated, disturbed), (0, 0));
         assert!(series.iter().all(|s| s.samples.len() == 3 && s.samples.iter().all(|&t| t >= 1e-4)));
         drop(variants);
         let order = order.into_inner().unwrap();
         assert!(order.ends_with("aabbccbbccaaccaabb"), "{order}");
         assert_eq!(shares.len(), 3);
+    }
+
+    /// Runs that sleep as long as a script says, and a watcher who says what it was told.
+    fn watched(plan: Plan, calm: &[bool]) -> Rounds {
+        let mut looks = calm.iter().copied().cycle();
+        let mut variants: [Variant<'_>; 1] = [Box::new(|| std::thread::sleep(Duration::from_micros(100)))];
+        interleave(&mut variants, &plan, || looks.next().unwrap(), |_| ())
+    }
+
+    #[test]
+    fn disturbed_rounds_are_repeated_while_patience_lasts() {
+        let plan = Plan { budget: Duration::ZERO, patience: Duration::from_secs(60), ..PLAN };
+        let rounds = watched(plan, &[false, true, false]);
+        // Every second of three is quiet: the fourth quiet one is the eleventh.
+        assert_eq!((rounds.series[0].samples.len(), rounds.repeated, rounds.disturbed), (4, 7, 0));
+        // Where nobody waits, all are kept.
+        let rounds = watched(Plan { patience: Duration::ZERO, ..plan }, &[false, true]);
+        assert_eq!((rounds.series[0].samples.len(), rounds.repeated, rounds.disturbed), (4, 0, 2));
+        // Patience ends.
+        let rounds = watched(Plan { patience: Duration::from_millis(5), ..plan }, &[false]);
+        assert!(rounds.series[0].samples.len() > 4 && rounds.disturbed == rounds.series[0].samples.len());
     }
 
     #[test]
@@ -161,7 +273,7 @@ mod tests {
                 black_box(spin(rounds));
             })
         };
-        let series = interleave(&mut [spin(100), spin(100_000)], &PLAN, |_| ());
+        let series = interleave(&mut [spin(100), spin(100_000)], &PLAN, || true, |_| ()).series;
         assert!(series[0].runs_per_sample > 10, "{:?}", series[0]);
         let min = |s: &Series| s.samples.iter().copied().fold(f64::MAX, f64::min);
         assert!(min(&series[1]) > 20.0 * min(&series[0]));

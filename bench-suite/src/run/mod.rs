@@ -5,5 +5,6 @@ pub(crate) mod environment;
 mod machine;
 pub mod measure;
 mod pin;
+mod progress;
 pub(crate) mod suite;
 pub(crate) mod traffic;

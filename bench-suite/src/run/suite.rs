@@ -1,21 +1,26 @@
 //! The run: prepares every variant, checks its answer, times it, and collects a [`Report`].
 
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kernels::{Isa, Parallel, Rayon, Serial};
 use model::graph::{Class, Program};
+use model::sentinel::Sentinel;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::check::{Drawn, Ready};
 use super::environment::Environment;
 use super::measure::{Plan, Variant, interleave};
+use super::progress::Progress;
 use super::{machine, pin, traffic};
-use crate::tell::report::{Cold, Machine, Measurement, Part, Peak, Report, SCHEMA, Settings, Split};
+use crate::tell::estimate::MIN_ROUNDS;
+use crate::tell::report::{
+    Cold, Look, Machine, Measurement, Part, Peak, Profile, Report, Rounds, SCHEMA, Settings, Split, Widths,
+};
+use crate::work::layer::Layer;
 use crate::work::networks::{self, Network};
-use crate::work::{Work, guidelines, sweeps};
+use crate::work::step::Step;
+use crate::work::{Work, given, guidelines, sweeps};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -38,15 +43,32 @@ impl Mode {
 
     /// The plan for a section that gets `seconds` of a default run.
     fn plan(self, seconds: f64) -> Plan {
-        let (share, min_rounds, max_rounds) = match self {
-            Self::Quick => (0.22, 3, 200),
-            Self::Default => (1.0, 5, 1000),
-            Self::Full => (5.0, 30, 5000),
+        let (min_rounds, max_rounds) = match self {
+            Self::Quick => (MIN_ROUNDS, 200),
+            Self::Default => (MIN_ROUNDS, 1000),
+            Self::Full => (30, 5000),
         };
-        let budget = Duration::from_secs_f64(seconds * share);
-        Plan { budget, min_rounds, max_rounds, min_sample: Duration::from_micros(200) }
+        let budget = self.of_default(seconds);
+        let min_sample = Duration::from_micros(200);
+        Plan { budget, min_rounds, max_rounds, min_sample, patience: budget.mul_f64(PATIENCE) }
+    }
+
+    /// What becomes of `seconds` of a default run.
+    fn of_default(self, seconds: f64) -> Duration {
+        let share = match self {
+            Self::Quick => 0.22,
+            Self::Default => 1.0,
+            Self::Full => 5.0,
+        };
+        Duration::from_secs_f64(seconds * share)
     }
 }
+
+/// Steps of a network that are tried at other widths.
+const WORST: usize = 4;
+
+/// As much more than its budget may a section take for rounds that are repeated.
+const PATIENCE: f64 = 0.5;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
@@ -69,9 +91,14 @@ struct Suite {
     helpers: ThreadPool,
     /// Times; as many threads as asked for.
     timers: ThreadPool,
-    bar: ProgressBar,
+    progress: Progress,
+    /// Seconds that a default run would take.
+    total: f64,
+    /// What is measured, as ids begin.
+    section: String,
+    sentinel: Sentinel,
     measurements: Vec<Measurement>,
-    noise: Vec<f64>,
+    machine: Machine,
 }
 
 /// Shares of a default run, in seconds; a section ends when its share is used up.
@@ -84,51 +111,70 @@ mod share {
     pub(super) const BATCHES: f64 = 9.0;
     pub(super) const SIZES: f64 = 9.0;
     pub(super) const CHANNELS: f64 = 5.0;
+    /// Of each network that has a page of its own.
+    pub(super) const WIDTHS: f64 = 4.0;
     pub(super) const TOTAL: f64 = 150.0;
 }
 
-/// Runs everything.
-pub(crate) fn run(options: Options) -> Result<Report, String> {
+/// Runs everything. Networks of `own` get pages of their own; those that are not the paper's are added to its networks.
+pub(crate) fn run(options: Options, own: &[Network]) -> Result<Report, String> {
     let start = Instant::now();
     let environment = Environment::observe();
     let cores = environment.cores;
     let helpers = ThreadPoolBuilder::new().num_threads(cores).build().map_err(|e| e.to_string())?;
     let (timers, pinned) = pin::pool(options.threads)?;
-    let mut suite =
-        Suite { options, helpers, timers, bar: bar(), measurements: Vec::new(), noise: Vec::new() };
-
-    suite.begin("machine");
+    let total = share::TOTAL + own.len() as f64 * share::WIDTHS;
+    let mut progress = Progress::new(options.mode.of_default(total));
+    progress.begin("machine");
+    let sentinel = timers.install(|| Sentinel::new(options.isa));
+    let mut suite = Suite {
+        options,
+        helpers,
+        timers,
+        progress,
+        section: String::new(),
+        total,
+        sentinel,
+        measurements: Vec::new(),
+        machine: Machine::default(),
+    };
     let rounds = if options.mode == Mode::Quick { 8 } else { 25 };
-    let mut machine = Machine::default();
     for isa in Isa::available() {
         for threads in sweeps::threads(cores) {
-            machine.peaks.push(machine::peak(isa, &pin::pool(threads)?.0, rounds));
+            suite.machine.peaks.push(machine::peak(isa, &pin::pool(threads)?.0, rounds));
         }
     }
-    machine.bandwidths = suite.timers.install(|| machine::bandwidths(options.isa, &environment, rounds));
+    suite.machine.bandwidths =
+        suite.timers.install(|| machine::bandwidths(options.isa, &environment, rounds));
 
     let mut experiments = guidelines::all();
     for (experiment, share) in experiments.iter_mut().zip(share::GUIDELINES) {
         experiment.columns.retain(|column| options.mode != Mode::Quick || column.id != "gpu/x4");
         suite.guideline(experiment, share)?;
     }
-    let networks = networks::all();
+    let mut networks = networks::all();
+    for network in own {
+        if networks.iter().all(|known| known.id != network.id) {
+            networks.push(network.clone());
+        }
+    }
     let cold = || networks.iter().map(|network| cold(network, options)).collect::<Result<_, _>>();
     let cold = suite.timers.install(cold)?;
     let splits = suite.networks(&networks)?;
+    let profiles = suite.profiles(own)?;
     suite.layers()?;
     suite.isas()?;
     suite.sweeps(cores)?;
     suite.channels()?;
     let traffic = if options.mode == Mode::Full {
-        suite.begin("cache simulation");
-        traffic::simulate(&environment, || suite.bar.tick())?
+        suite.begin("traffic", "cache simulation");
+        traffic::simulate(&environment, || suite.progress.tick())?
     } else {
         Vec::new()
     };
-    suite.bar.finish_and_clear();
+    suite.progress.finish();
 
-    machine.noise = suite.noise;
+    let mut machine = suite.machine;
     // A roof is a roof: the loop may have run faster later, on a quieter machine.
     let best = machine.noise.iter().copied().fold(0.0, f64::max);
     let single = |p: &&mut Peak| p.threads == 1 && p.isa == options.isa.name();
@@ -150,26 +196,16 @@ pub(crate) fn run(options: Options) -> Result<Report, String> {
         splits,
         cold,
         traffic,
+        profiles,
         peers: None,
     })
 }
 
-/// A progress bar on a terminal; silence elsewhere.
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr());
-    let style =
-        ProgressStyle::with_template("{bar:30} {percent:>3} %  {elapsed}  {msg}").expect("a valid template");
-    bar.set_style(style);
-    if !std::io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    bar
-}
-
 impl Suite {
-    fn begin(&mut self, what: &str) {
-        self.bar.set_message(what.to_owned());
-        self.bar.tick();
+    /// A section begins: how ids begin, and what people call it.
+    fn begin(&mut self, section: &str, what: &str) {
+        self.section = section.to_owned();
+        self.progress.begin(what);
     }
 
     /// Packs and checks work, on all cores.
@@ -177,7 +213,7 @@ impl Suite {
         let full_size = self.options.mode == Mode::Full;
         let ready = |(id, work, isa): (String, Work, Isa)| {
             let ready = Ready::new(id, work, isa, full_size);
-            self.bar.tick();
+            self.progress.tick();
             ready
         };
         self.helpers.install(|| works.into_par_iter().map(ready).collect())
@@ -192,21 +228,31 @@ impl Suite {
     /// As [`time`](Self::time); jobs that bring their own threads must not have a waiting pool of ours in their way.
     fn time_on(&mut self, timers: bool, jobs: Vec<Job<'_>>, seconds: f64) {
         let plan = self.options.mode.plan(seconds);
-        let step = 1000.0 * seconds / share::TOTAL;
-        let done = self.bar.position() as f64;
-        let isa = self.options.isa;
+        let step = seconds / self.total;
+        let done = self.progress.done();
         let (facts, mut variants): (Vec<Measurement>, Vec<Variant<'_>>) =
             jobs.into_iter().map(|job| (job.facts, job.run)).unzip();
-        let (bar, noise) = (&self.bar, &mut self.noise);
-        let mut measure = || {
-            interleave(&mut variants, &plan, |share| {
-                noise.push(machine::burst(isa));
-                bar.set_position((done + share * step) as u64);
-            })
+        let Self { progress, sentinel, machine, .. } = self;
+        let mut quiet = || {
+            let look = sentinel.look();
+            machine.noise.push(1e-9 * look.flops);
+            machine.looks.push(Look { network: look.network, memory: look.memory, waited: look.waited });
+            look.is_quiet()
         };
-        let series = if timers { self.timers.install(measure) } else { measure() };
-        self.bar.set_position((done + step) as u64);
-        self.measurements.extend(facts.into_iter().zip(series).map(|(facts, series)| Measurement {
+        let measure = || {
+            // What the thread waited for before is nobody's.
+            quiet();
+            interleave(&mut variants, &plan, quiet, |share| progress.set(done + share * step))
+        };
+        let rounds = if timers { self.timers.install(measure) } else { measure() };
+        self.progress.set(done + step);
+        self.machine.rounds.push(Rounds {
+            section: self.section.clone(),
+            kept: rounds.series.first().map_or(0, |series| series.samples.len()),
+            repeated: rounds.repeated,
+            disturbed: rounds.disturbed,
+        });
+        self.measurements.extend(facts.into_iter().zip(rounds.series).map(|(facts, series)| Measurement {
             runs_per_sample: series.runs_per_sample,
             cpu_over_wall: series.cpu_over_wall,
             seconds: series.samples,
@@ -253,7 +299,7 @@ impl Suite {
     }
 
     fn guideline(&mut self, experiment: &guidelines::Experiment, seconds: f64) -> Result<(), String> {
-        self.begin(&experiment.title);
+        self.begin(&experiment.id, &experiment.title);
         let isa = self.options.isa;
         let cases = experiment.columns.iter().flat_map(|column| {
             column.cases.iter().map(|case| (experiment.case_id(column, case), case.work.clone(), isa))
@@ -269,7 +315,7 @@ impl Suite {
 
     /// Latency of all networks, and where their time goes.
     fn networks(&mut self, networks: &[Network]) -> Result<Vec<Split>, String> {
-        self.begin("networks");
+        self.begin("net", "networks");
         let isa = self.options.isa;
         let ready = self.ready(networks.iter().map(|n| (n.id.clone(), n.work.clone(), isa)).collect())?;
         self.time(ready.iter().map(|ready| self.job(ready)).collect(), share::NETWORKS);
@@ -278,9 +324,56 @@ impl Suite {
         Ok(self.timers.install(|| ready.iter().map(|ready| split(ready, runs, threads)).collect()))
     }
 
+    /// Networks step by step, and their worst steps at other widths.
+    fn profiles(&mut self, own: &[Network]) -> Result<Vec<Profile>, String> {
+        let (isa, threads) = (self.options.isa, self.options.threads);
+        let mut profiles = Vec::new();
+        for (i, network) in own.iter().enumerate() {
+            self.begin("width", &format!("{} {}, layer by layer", network.family, network.label));
+            let ready = self.ready(vec![(network.id.clone(), network.work.clone(), isa)])?;
+            let runs = if self.options.mode == Mode::Quick { 20 } else { 100 };
+            let seconds = self.timers.install(|| steps(&ready[0], runs, threads));
+            let mut widths = Vec::new();
+            let mut works = Vec::new();
+            for (step, layer) in self.worst(network, &seconds) {
+                let layers = given::widths(&layer, isa);
+                let id = |oc: usize| format!("width/{}/{step}-{oc}", i + 1);
+                works.extend(layers.iter().map(|layer| (id(layer.oc), layer.work(), isa)));
+                let tried = layers.iter().map(|layer| (layer.oc, id(layer.oc))).collect();
+                widths.push(Widths { step, oc: layer.oc, tried });
+            }
+            let ready = self.ready(works)?;
+            self.time(ready.iter().map(|ready| self.job(ready)).collect(), share::WIDTHS);
+            profiles.push(Profile { id: network.id.clone(), lanes: isa.lanes(), seconds, widths });
+        }
+        Ok(profiles)
+    }
+
+    /// The steps that lose most time over their roof, of those that can run by themselves; equal ones once.
+    fn worst(&self, network: &Network, seconds: &[f64]) -> Vec<(usize, Layer)> {
+        let Some(peak) = self.machine.peak(self.options.isa.name(), self.options.threads) else {
+            return vec![];
+        };
+        let lost = |step: &Step, seconds: f64| {
+            Some(seconds - self.machine.roof_seconds(peak, step.macs, step.mac_bytes)?)
+        };
+        let steps = network.steps.iter().zip(seconds).enumerate();
+        let mut worst: Vec<(f64, usize, Layer)> = steps
+            .filter_map(|(i, (step, s))| Some((lost(step, *s)?, i, given::alone(&network.work, step)?)))
+            .collect();
+        worst.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let mut distinct: Vec<(usize, Layer)> = Vec::new();
+        for (_, step, layer) in worst {
+            if distinct.len() < WORST && distinct.iter().all(|(_, known)| known.id() != layer.id()) {
+                distinct.push((step, layer));
+            }
+        }
+        distinct
+    }
+
     /// Every layer of every width on its own.
     fn layers(&mut self) -> Result<(), String> {
-        self.begin("layers");
+        self.begin("layer", "layers");
         let (layers, isa) = (sweeps::layers(), self.options.isa);
         let ready = self.ready(layers.iter().map(|l| (l.id(), l.work(), isa)).collect())?;
         let mut jobs: Vec<Job<'_>> = ready.iter().map(|ready| self.job(ready)).collect();
@@ -290,7 +383,7 @@ impl Suite {
     }
 
     fn isas(&mut self) -> Result<(), String> {
-        self.begin("instruction sets");
+        self.begin("isa", "instruction sets");
         let works = Isa::available().flat_map(|isa| {
             networks::shufflenets().map(move |(width, work)| (format!("isa/{isa}/{width}"), work, isa))
         });
@@ -301,7 +394,7 @@ impl Suite {
 
     /// ShuffleNetV2 over threads, batches and sizes of the image.
     fn sweeps(&mut self, cores: usize) -> Result<(), String> {
-        self.begin("threads, batches, sizes");
+        self.begin("threads", "threads, batches, sizes");
         let isa = self.options.isa;
         let ready =
             self.ready(networks::shufflenets().map(|(w, work)| (w.to_owned(), work, isa)).collect())?;
@@ -323,14 +416,16 @@ impl Suite {
             }
         }
         self.time_on(false, threads, share::THREADS);
+        self.section = "batch".into();
         self.time_on(false, batches, share::BATCHES);
+        self.section = "size".into();
         self.time(sizes, share::SIZES);
         Ok(())
     }
 
     /// 1x1 and depthwise layers over the channel counts around 58, on every instruction set.
     fn channels(&mut self) -> Result<(), String> {
-        self.begin("channels");
+        self.begin("channels", "channels");
         let mut works = Vec::new();
         for isa in Isa::available() {
             for channels in sweeps::CHANNELS {
@@ -372,6 +467,22 @@ fn split(ready: &Ready, runs: usize, threads: usize) -> Split {
         parts.iter_mut().zip(seconds).for_each(|(part, seconds)| part.seconds = part.seconds.min(seconds));
     }
     Split { id: ready.id.clone(), parts }
+}
+
+/// The least seconds of each step over some runs.
+fn steps(ready: &Ready, runs: usize, threads: usize) -> Vec<f64> {
+    let parallel: &dyn Parallel = if threads > 1 { &Rayon } else { &Serial };
+    let mut runner = ready.runner();
+    let mut least = vec![f64::INFINITY; ready.program.layers().len()];
+    for _ in 0..runs {
+        let mut before = Instant::now();
+        runner.observe(parallel, &mut |layer| {
+            let now = Instant::now();
+            least[layer] = least[layer].min((now - before).as_secs_f64());
+            before = now;
+        });
+    }
+    least
 }
 
 /// What it takes to start a network, from weights in memory.

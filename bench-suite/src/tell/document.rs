@@ -13,11 +13,13 @@ pub(crate) struct Document {
     pub(crate) warnings: Vec<String>,
     /// The sections.
     pub(crate) sections: Vec<Section>,
+    /// The files that everything was made from, as they lie beside the page.
+    pub(crate) data: Vec<String>,
 }
 
 pub(crate) struct Section {
     /// Stable anchor.
-    pub(crate) id: &'static str,
+    pub(crate) id: String,
     pub(crate) title: String,
     pub(crate) blocks: Vec<Block>,
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::plot::{STYLE as PLOT_STYLE, escape};
+use crate::plot::{STYLE as PLOT_STYLE, escape, svg};
 use crate::tell::document::{Block, Cell, Document, Figure, Table};
 
 /// Widths at which each plot is drawn, in CSS pixels: for screens and paper, and for phones.
@@ -34,16 +34,16 @@ svg.plot{display:block;width:100%;height:auto;color:var(--fg)}svg.wide{max-width
 table{border-collapse:collapse;font-size:.86rem;line-height:1.35;font-variant-numeric:tabular-nums}
 caption span{display:inline-block;position:sticky;left:0;max-width:min(46rem,calc(100vw - 2rem))}
 caption{text-align:left;font-size:.92rem;color:var(--dim);padding-bottom:.45rem}
-th,td{padding:.26rem .7rem;text-align:left;white-space:nowrap}th{font-weight:600;vertical-align:bottom;border-bottom:1.5px solid var(--fg)}
+th,td{padding:.26rem .7rem;text-align:left;white-space:nowrap}th{font-weight:600;vertical-align:bottom;white-space:normal;max-width:11rem;border-bottom:1.5px solid var(--fg)}
 th small{display:block;font-weight:400;color:var(--dim)}.n{text-align:right}
-tbody{border-bottom:1px solid var(--line)}tr.group th{border:0;padding-top:.6rem;color:var(--dim)}tbody tr:hover{background:var(--soft)}
+tbody{border-bottom:1px solid var(--line)}tr.group th{border:0;max-width:none;white-space:nowrap;padding-top:.6rem;color:var(--dim)}tbody tr:hover{background:var(--soft)}
 td:first-child,th:first-child{padding-left:.2rem}
 footer{margin-top:3rem;color:var(--dim);font-size:.88rem}
 @media (max-width:640px){main{padding:1.1rem 1rem 3rem}h1{font-size:1.5rem}h2{font-size:1.25rem;margin-top:2.4rem}
 svg.wide{display:none}svg.narrow{display:block}dl.cards{grid-template-columns:1fr 1fr}dl.cards dd{font-size:1.05rem}
 table{font-size:.8rem}th,td{padding:.24rem .5rem}td:first-child,th:first-child{position:sticky;left:0;background:var(--bg)}}
 @media print{:root{--fg:#000;--dim:#444;--bg:#fff;--soft:#f4f6f8;--line:#ccc;--accent:#0072b2}body{font-size:10.5pt}main{max-width:none;padding:0}
-nav,figcaption a,caption a{display:none}svg.wide{display:block}svg.narrow{display:none}figure,table,.verdict{break-inside:avoid}h2,h3{break-after:avoid}.scroll{overflow:visible}table{font-size:7.5pt}th,td{padding:.15rem .35rem}}
+nav,figcaption a,caption a{display:none}svg.wide{display:block}svg.narrow{display:none}figure,table,.verdict{break-inside:avoid}h2,h3{break-after:avoid}.scroll{overflow:visible}table{font-size:6.6pt}th,td{padding:.12rem .24rem}}
 ";
 
 pub(crate) fn page(document: &Document) -> String {
@@ -95,8 +95,12 @@ pub(crate) fn page(document: &Document) -> String {
         }
         out += "</section>\n";
     }
-    out +=
-        "<footer>Made by bench-suite; all samples are in <a href=\"report.json\">report.json</a>.</footer>\n";
+    let data: Vec<String> = document
+        .data
+        .iter()
+        .map(|name| format!("<a href=\"{name}\">{name}</a>", name = escape(name)))
+        .collect();
+    out += &format!("<footer>Made by bench-suite; all samples are in {}.</footer>\n", data.join(", "));
     out + "</main>\n</body>\n</html>\n"
 }
 
@@ -107,8 +111,8 @@ fn figure_html(figure: &Figure, number: usize) -> String {
         "<figure id=\"fig-{id}\">\n<figcaption><b>Figure {number}. {}.</b> {} <a href=\"{id}.svg\">svg</a></figcaption>\n{}{}</figure>\n",
         escape(title),
         escape(caption),
-        plot.draw(WIDE).inline("wide", &description),
-        plot.draw(NARROW).inline("narrow", &description)
+        svg::inline(&plot.draw(WIDE), "wide", &description),
+        svg::inline(&plot.draw(NARROW), "narrow", &description)
     )
 }
 

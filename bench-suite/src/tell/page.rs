@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use super::report::{Report, Traffic};
-use super::{document, html};
+use super::document::Document;
+use super::report::{Profile, Report, Traffic, Widths};
+use super::{document, html, merged};
+use crate::plot::svg;
 
 /// An older report, with few samples of each measurement, and what a full run would have counted besides.
 fn report() -> Report {
@@ -15,7 +17,32 @@ fn report() -> Report {
     report.traffic = ["1-1", "1-2", "1-6", "1-12"]
         .map(|row| Traffic { id: format!("g1/arm/x1/{row}"), first_level: 40_000_000, last_level: 9_000_000 })
         .to_vec();
+    // A section for one network, with a layer at two widths: the times of others stand for its own.
+    let network = report.networks.iter().find(|network| network.id == "net/mobilenet_v1_1.0").unwrap();
+    let seconds = network.steps.iter().map(|step| 1e-5 + step.macs as f64 / 50e9).collect();
+    let [wide, narrow] = [report.measurements[0].id.clone(), report.measurements[1].id.clone()];
+    let widths = vec![Widths { step: 1, oc: 32, tried: vec![(32, wide), (24, narrow)] }];
+    report.profiles = vec![Profile { id: network.id.clone(), lanes: 16, seconds, widths }];
     report
+}
+
+/// Tables and plots of a page in a browser, at both widths, and nothing else to say.
+fn everything_fits(document: &Document) {
+    let mut expected = BTreeSet::new();
+    for width in [390, 1280] {
+        expected.extend(document.plots().map(|figure| format!("{width}: figure fig-{}", figure.id)));
+        expected.extend(document.tables().map(|table| format!("{width}: table table-{}", table.id)));
+    }
+    let Some(browser) = browser() else {
+        eprintln!("skipped: no chromium on the PATH, the page was not looked at");
+        return;
+    };
+    let (seen, log) = inspect(&browser, &html::page(document));
+    let (present, wrong): (Vec<String>, Vec<String>) =
+        seen.into_iter().partition(|line| line.contains(": figure ") || line.contains(": table "));
+    assert_eq!(wrong, Vec::<String>::new());
+    assert_eq!(BTreeSet::from_iter(present), expected);
+    assert_eq!(log, Vec::<String>::new());
 }
 
 /// Looks at the page in two frames, as wide as a phone and as a desktop window, and writes what is wrong into the
@@ -67,7 +94,7 @@ fn browser() -> Option<PathBuf> {
 
 /// The lines that the inspector wrote, and those of the browser's log that speak of the page.
 fn inspect(browser: &Path, page: &str) -> (Vec<String>, Vec<String>) {
-    let dir = env::temp_dir().join(format!("bench-suite-page-{}", std::process::id()));
+    let dir = env::temp_dir().join(format!("bench-suite-page-{}-{}", std::process::id(), page.len()));
     fs::create_dir_all(&dir).unwrap();
     let quoted = page.replace('&', "&amp;").replace('"', "&quot;");
     let frames: String = [390, 1280]
@@ -108,24 +135,22 @@ fn inspect(browser: &Path, page: &str) -> (Vec<String>, Vec<String>) {
 #[test]
 fn everything_is_on_the_page_and_fits() {
     let document = document(&report());
-    let page = html::page(&document);
-    let mut expected = BTreeSet::new();
-    for width in [390, 1280] {
-        expected.extend(document.plots().map(|figure| format!("{width}: figure fig-{}", figure.id)));
-        expected.extend(document.tables().map(|table| format!("{width}: table table-{}", table.id)));
-    }
-    assert!(expected.len() >= 2 * (14 + 15), "a complete report has all its parts: {expected:?}");
+    let (plots, tables) = (document.plots().count(), document.tables().count());
+    assert!(
+        plots >= 17 && tables >= 20,
+        "a complete report has all its parts: {plots} plots, {tables} tables"
+    );
+    everything_fits(&document);
+}
 
-    let Some(browser) = browser() else {
-        eprintln!("skipped: no chromium on the PATH, the page was not looked at");
-        return;
-    };
-    let (seen, log) = inspect(&browser, &page);
-    let (present, wrong): (Vec<String>, Vec<String>) =
-        seen.into_iter().partition(|line| line.contains(": figure ") || line.contains(": table "));
-    assert_eq!(wrong, Vec::<String>::new());
-    assert_eq!(BTreeSet::from_iter(present), expected);
-    assert_eq!(log, Vec::<String>::new());
+#[test]
+fn several_reports_fit_a_page() {
+    let [one, mut two] = [report(), report()];
+    two.environment.cpu = "Another processor with a very long name @ 9 GHz".into();
+    for m in two.measurements.iter_mut().filter(|m| m.id.starts_with("net/mobilenet")) {
+        m.seconds.iter_mut().for_each(|seconds| *seconds *= 3.0);
+    }
+    everything_fits(&merged(&[one, two]));
 }
 
 /// A quick run on a machine of one instruction set, without other engines: parts are missing, nothing breaks.
@@ -137,13 +162,14 @@ fn an_incomplete_report_makes_a_page_too() {
     report.machine.bandwidths.clear();
     report.machine.noise.clear();
     report.splits.clear();
+    report.profiles.clear();
     report.peers = None;
     let document = document(&report);
     let page = html::page(&document);
     assert!(page.contains("No other engine was measured") && !page.contains("NaN"), "{page}");
     for figure in document.plots() {
         for width in [350.0, 860.0] {
-            let svg = figure.plot.draw(width).standalone(&figure.title);
+            let svg = svg::standalone(&figure.plot.draw(width), &figure.title);
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{}: {svg}", figure.id);
         }
     }
@@ -153,6 +179,7 @@ fn an_incomplete_report_makes_a_page_too() {
 #[test]
 fn an_older_report_says_what_it_cannot_draw() {
     let mut report = report();
+    report.profiles.clear();
     let warning = |report: &Report| document(report).warnings.last().cloned().unwrap_or_default();
     let told = warning(&report);
     assert!(told.starts_with("4 of 349 measurements are not drawn, model/0.5 for one"), "{told}");
@@ -170,7 +197,7 @@ fn a_report_survives_its_file() {
     assert_eq!(text(&Report::parse(&once).unwrap()), once);
     // It is of the present version now, and says what was measured.
     assert!(
-        once.contains("\"schema\":2")
+        once.contains("\"schema\":3")
             && once.contains("Equal channel widths")
             && once.contains("stage2.0.proj.dw")
     );

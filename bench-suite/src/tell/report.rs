@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::estimate::Estimate;
 use super::peers::Peers;
 use super::stats::Summary;
 use super::upgrade;
@@ -16,8 +17,9 @@ use crate::work::guidelines::Experiment;
 use crate::work::layer::Layer;
 use crate::work::networks::Network;
 
-/// Version of the layout of `report.json`. Version 1, which did not say what was measured, is read too; others are not.
-pub(crate) const SCHEMA: u32 = 2;
+/// Version of the layout of `report.json`. Earlier ones are read too: version 1 did not say what was measured, version 2 had
+/// no sentinel.
+pub(crate) const SCHEMA: u32 = 3;
 
 /// The largest `report.json` that is read.
 const MAX_BYTES: u64 = 256 << 20;
@@ -37,6 +39,9 @@ pub(crate) struct Report {
     pub(crate) cold: Vec<Cold>,
     /// Traffic that a cache simulation counted, if there is one here.
     pub(crate) traffic: Vec<Traffic>,
+    /// What is told of single networks.
+    #[serde(default)]
+    pub(crate) profiles: Vec<Profile>,
     /// What other engines reached on the same machine, if they were asked.
     pub(crate) peers: Option<Peers>,
 }
@@ -61,8 +66,39 @@ pub(crate) struct Machine {
     pub(crate) peaks: Vec<Peak>,
     /// Bandwidths by level, one thread, innermost level first.
     pub(crate) bandwidths: Vec<Bandwidth>,
-    /// The multiply-add loop again, one sample after each round of everything else: GFLOP/s.
+    /// The multiply-add loop again, in each round of everything else: GFLOP/s.
     pub(crate) noise: Vec<f64>,
+    /// What the sentinel saw at the same time.
+    #[serde(default)]
+    pub(crate) looks: Vec<Look>,
+    /// What became of the rounds.
+    #[serde(default)]
+    pub(crate) rounds: Vec<Rounds>,
+}
+
+/// One look of the sentinel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Look {
+    /// Seconds of its small network.
+    pub(crate) network: f64,
+    /// Seconds of its loop over memory.
+    pub(crate) memory: f64,
+    /// The share of its time that the thread had waited for a processor since the look before, where the system tells.
+    #[serde(default)]
+    pub(crate) waited: Option<f64>,
+}
+
+/// What became of the rounds in which some variants were timed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Rounds {
+    /// How the ids of the variants begin.
+    pub(crate) section: String,
+    /// Rounds whose samples are in the report.
+    pub(crate) kept: usize,
+    /// Rounds that were left out, since they were disturbed and repeated.
+    pub(crate) repeated: usize,
+    /// Rounds that were kept although the machine was disturbed.
+    pub(crate) disturbed: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -125,6 +161,29 @@ pub(crate) struct Part {
     pub(crate) macs: u64,
 }
 
+/// A network, step by step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Profile {
+    /// Of the network.
+    pub(crate) id: String,
+    /// Channels of a vector.
+    pub(crate) lanes: usize,
+    /// The least seconds of each of its steps over the runs observed.
+    pub(crate) seconds: Vec<f64>,
+    pub(crate) widths: Vec<Widths>,
+}
+
+/// A step by itself, at several widths.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Widths {
+    /// Which step.
+    pub(crate) step: usize,
+    /// Its own output channels.
+    pub(crate) oc: usize,
+    /// The output channels tried, and the ids of their measurements.
+    pub(crate) tried: Vec<(usize, String)>,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Cold {
     pub(crate) id: String,
@@ -150,8 +209,32 @@ impl Measurement {
         Summary::of(&self.seconds).expect("a measurement has finite samples")
     }
 
+    /// The least of the samples, and how well it is known.
+    pub(crate) fn estimate(&self) -> Estimate {
+        Estimate::minimum(&self.seconds)
+    }
+
     pub(crate) fn gflops(&self) -> f64 {
         2e-9 * self.macs as f64 / self.summary().min
+    }
+}
+
+impl Machine {
+    /// The innermost level that holds `bytes`.
+    pub(crate) fn level(&self, bytes: u64) -> Option<&Bandwidth> {
+        // Each array was half its cache, or a safe part of it.
+        self.bandwidths.iter().find(|b| bytes <= 2 * b.bytes).or(self.bandwidths.last())
+    }
+
+    /// The peak of an instruction set on so many threads, in GFLOP/s.
+    pub(crate) fn peak(&self, isa: &str, threads: usize) -> Option<f64> {
+        self.peaks.iter().find(|p| p.isa == isa && p.threads == threads).map(|p| p.gflops)
+    }
+
+    /// The least seconds that peak and bandwidth allow.
+    pub(crate) fn roof_seconds(&self, peak: f64, macs: u64, bytes: u64) -> Option<f64> {
+        let level = self.level(bytes)?;
+        Some(f64::max(2e-9 * macs as f64 / peak, 1e-9 * bytes as f64 / level.read))
     }
 }
 
@@ -163,7 +246,7 @@ impl Report {
 
     /// The peak of an instruction set on so many threads, in GFLOP/s.
     pub(crate) fn peak(&self, isa: &str, threads: usize) -> Option<f64> {
-        self.machine.peaks.iter().find(|p| p.isa == isa && p.threads == threads).map(|p| p.gflops)
+        self.machine.peak(isa, threads)
     }
 
     /// Reads a `report.json`.
@@ -183,11 +266,10 @@ impl Report {
         let not_a_report = |e: serde_json::Error| format!("not a report of this program ({e})");
         let json: serde_json::Value = serde_json::from_str(text).map_err(not_a_report)?;
         let schema = json["schema"].as_u64();
-        if schema.is_some_and(|schema| schema != 1 && schema != u64::from(SCHEMA)) {
-            return Err(format!("expected schema {SCHEMA} or 1, found {}", json["schema"]));
+        if schema.is_some_and(|schema| !(1..=u64::from(SCHEMA)).contains(&schema)) {
+            return Err(format!("expected schema {SCHEMA} or an earlier one, found {}", json["schema"]));
         }
-        let json =
-            if schema == Some(1) && json["settings"].is_object() { upgrade::from_1(json) } else { json };
+        let json = if json["settings"].is_object() { upgrade::upgrade(json) } else { json };
         let report = Self::deserialize(json).map_err(not_a_report)?;
         for Experiment { id, .. } in &report.experiments {
             // They become names of files.
@@ -200,6 +282,15 @@ impl Report {
                 return Err(format!(
                     "measurement {:?}: samples must be positive numbers, at least one",
                     m.id
+                ));
+            }
+        }
+        for Profile { id, seconds, .. } in &report.profiles {
+            let steps = report.networks.iter().find(|network| network.id == *id).map(|of| of.steps.len());
+            if steps != Some(seconds.len()) {
+                let (found, id) = (seconds.len(), id.as_str());
+                return Err(format!(
+                    "profile {id:?}: expected a time for each step of a network, found {found}"
                 ));
             }
         }

@@ -5,14 +5,39 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
+use super::report::SCHEMA;
 use crate::work::{guidelines, networks, sweeps};
 
 /// The classes of work that a first-version split had, in its order.
 const CLASSES: [&str; 6] = ["1x1", "depthwise", "dense", "element-wise", "data movement", "pool and fc"];
 
-/// Brings a report of the first version into the form of the second.
-pub(crate) fn from_1(mut report: Value) -> Value {
-    report["schema"] = 2.into();
+/// Brings a report of an earlier version into today's form.
+pub(crate) fn upgrade(mut report: Value) -> Value {
+    if report["schema"] == 1 {
+        report = from_1(report);
+    }
+    if report["schema"] == 2 {
+        report = from_2(report);
+    }
+    if report["schema"].is_u64() {
+        report["schema"] = SCHEMA.into();
+    }
+    report
+}
+
+/// Adds the layers of the networks that are still defined.
+fn from_2(mut report: Value) -> Value {
+    let steps: HashMap<_, _> = networks::all().into_iter().map(|of| (of.id, of.steps)).collect();
+    each(&mut report["networks"], |network| {
+        let id = network["id"].as_str().unwrap_or_default();
+        let steps = steps.get(id).cloned().unwrap_or_default();
+        network["steps"] = json!(steps);
+    });
+    report
+}
+
+/// Adds what reports of the first version did not say.
+fn from_1(mut report: Value) -> Value {
     let lanes = if report["settings"]["isa"] == "avx512" { 16 } else { 8 };
     let experiments = guidelines::all();
     let mut padded = HashMap::new();

@@ -1,14 +1,17 @@
 //! What is timed: graphs with the size of their input, described here or by the `model` crate.
 
+pub(crate) mod given;
 pub(crate) mod guidelines;
 pub(crate) mod layer;
 pub(crate) mod networks;
+pub(crate) mod step;
 pub(crate) mod sweeps;
 
 use kernels::{Activation, Shape, Window};
 use model::graph::{Conv, Cost, Graph, Linear, Op, Passes, Value};
 
 use layer::Layer;
+use step::Step;
 
 /// A graph, the height and width of its input, and whether nodes run together.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +47,21 @@ impl Work {
     pub(crate) fn cost(&self) -> Cost {
         let layers = self.graph.layers(self.passes);
         Cost::sum(&self.graph.costs(&layers, self.h, self.w).expect("the size was chosen for the graph"))
+    }
+
+    /// All layers as they run.
+    pub(crate) fn steps(&self) -> Vec<Step> {
+        let layers = self.graph.layers(self.passes);
+        let costs = self.graph.costs(&layers, self.h, self.w).expect("the size was chosen for the graph");
+        let step = |(layer, cost): (model::graph::Layer, Cost)| Step {
+            name: layer.name,
+            class: layer.class.name().to_owned(),
+            input: cost.input,
+            output: cost.output,
+            macs: cost.macs,
+            mac_bytes: cost.mac_bytes,
+        };
+        layers.into_iter().zip(costs).map(step).collect()
     }
 
     /// Every convolution and fully connected layer.

@@ -5,6 +5,7 @@ use model::graph::{Graph, Op};
 use model::{Config, WIDTHS, Wiring, shufflenet};
 use serde::{Deserialize, Serialize};
 
+use super::step::Step;
 use super::{Draft, Work, window};
 
 /// A network with what the paper reports of it: what a report says of it, and what runs.
@@ -16,7 +17,11 @@ pub(crate) struct Network {
     /// Width multiplier, and the size if it is not 224.
     pub(crate) label: String,
     pub(crate) params: u64,
-    pub(crate) paper: Paper,
+    /// Where it is one of the paper's.
+    pub(crate) paper: Option<Paper>,
+    /// All layers as they run.
+    #[serde(default)]
+    pub(crate) steps: Vec<Step>,
     #[serde(skip)]
     pub(crate) work: Work,
 }
@@ -51,7 +56,8 @@ pub(crate) fn all() -> Vec<Network> {
             family: family.to_owned(),
             label: label.to_owned(),
             params: work.cost().params,
-            paper: Paper { mflops, error, gpu, arm },
+            paper: Some(Paper { mflops, error, gpu, arm }),
+            steps: work.steps(),
             work,
         }
     };
@@ -244,7 +250,8 @@ mod tests {
     fn every_network_ends_in_a_thousand_classes() {
         for network in all() {
             assert_eq!(network.work.output(), kernels::Shape::new(1000, 1, 1), "{}", network.id);
-            let (paper, ours) = (f64::from(network.paper.mflops), network.work.cost().macs as f64 / 1e6);
+            let (paper, ours) =
+                (f64::from(network.paper.unwrap().mflops), network.work.cost().macs as f64 / 1e6);
             assert!((ours / paper - 1.0).abs() < 0.07, "{}: {ours} against {paper}", network.id);
         }
     }

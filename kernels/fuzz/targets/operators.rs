@@ -9,7 +9,7 @@ mod common;
 use common::*;
 use kernels::{
     Affine, AveragePool, BatchNorm, ChannelOrder, Convolution, Depthwise, Error, Head, Linear, MaxPool, Padding,
-    Pointwise, Shape, Stem, View, ViewMut, Window,
+    Pointwise, Shape, Stem, Transposed, View, ViewMut, Window,
 };
 use kernels_testing::blocked::Frame;
 use kernels_testing::{Problem, fit, operators as op};
@@ -59,7 +59,7 @@ impl Slide {
             }
             Self::Any { kernel, stride, dilation, pad } => {
                 let [kernel, stride, dilation] = [kernel, stride, dilation].map(|two| two.map(|size| size.0));
-                (Window { kernel, stride, dilation, padding: Padding::Same }, pad)
+                (Window { kernel, stride, dilation, padding: Padding::Same, ceil: false }, pad)
             }
         };
         let sides = |[top, bottom, left, right]: [usize; 4]| Padding::Sides { top, bottom, left, right };
@@ -73,14 +73,29 @@ impl Slide {
     }
 }
 
-/// Whether an operator for square windows of `kernels` computes this one.
-fn computed(window: Window, kernels: &[usize]) -> bool {
-    let Window { kernel: [kernel, kw], stride: [stride, sw], dilation, padding } = window;
-    let narrow = match padding {
+/// Whether a convolution computes this window.
+fn sound(window: Window) -> bool {
+    [window.kernel, window.stride, window.dilation].iter().flatten().all(|&number| number > 0)
+}
+
+/// Whether a pool does.
+fn pooled(window: Window) -> bool {
+    let [kh, kw] = window.kernel;
+    let narrow = match window.padding {
         Padding::Same => true,
-        Padding::Sides { top, bottom, left, right } => [top, bottom, left, right].iter().all(|&side| side < kernel),
+        Padding::Sides { top, bottom, left, right } => top.max(bottom) < kh && left.max(right) < kw,
     };
-    kernel == kw && stride == sw && dilation == [1, 1] && kernels.contains(&kernel) && [1, 2].contains(&stride) && narrow
+    sound(window) && window.dilation == [1, 1] && narrow
+}
+
+/// Whether it is small enough to be computed by its definition, and to fit a small image.
+fn modest(window: Window) -> bool {
+    let extent = |axis: usize| (window.kernel[axis] - 1).checked_mul(window.dilation[axis]);
+    let pads = match window.padding {
+        Padding::Same => 0,
+        Padding::Sides { top, bottom, left, right } => top.max(bottom).max(left).max(right),
+    };
+    [0, 1].iter().all(|&axis| extent(axis).is_some_and(|extent| extent < 24) && window.stride[axis] < 24) && pads < 24
 }
 
 /// How long a slice is: as it must be, or not.
@@ -197,8 +212,10 @@ macro_rules! fused {
 enum Operator {
     Pointwise { ic: Size, oc: Size, groups: Size, weights: Length, input: Order, output: Order, residual: bool },
     Depthwise { channels: Size, window: Slide, weights: Length, input: Order },
-    Convolution { ic: Size, oc: Size, window: Slide, weights: Length },
+    Convolution { ic: Size, oc: Size, groups: Size, window: Slide, weights: Length, residual: bool },
     Linear { ic: Size, oc: Size, weights: Length },
+    Transposed { ic: u8, oc: u8, kernel: [u8; 2], stride: [u8; 2], pads: [u8; 4], more: [u8; 2] },
+    Resize { channels: u8, to: [u8; 2], how: u8 },
     Head { ic: Size, oc: Size, classes: Size, weights: Length, bias: Option<Length>, output: Order },
     Stem { ic: u8, oc: u8, window: Slide, pool: Slide },
     Affine { channels: Size, scale: Length, shift: Length },
@@ -238,7 +255,7 @@ impl Case {
     }
 
     fn activation(&self) -> kernels::Activation {
-        ACTIVATIONS[usize::from(self.epilogue.activation) % ACTIVATIONS.len()]
+        ALL_ACTIVATIONS[usize::from(self.epilogue.activation) % ALL_ACTIVATIONS.len()]
     }
 
     fn fused(&self, oc: usize) -> Fused {
@@ -262,10 +279,21 @@ impl Case {
             &Operator::Depthwise { channels, window, weights, ref input } => {
                 self.depthwise(channels.0, window.get(), weights, input);
             }
-            &Operator::Convolution { ic, oc, window, weights } => {
-                self.convolution(ic.0, oc.0, window.get(), weights);
+            &Operator::Convolution { ic, oc, groups, window, weights, residual } => {
+                self.convolution([ic.0, oc.0, groups.0], window.get(), weights, residual);
             }
             &Operator::Linear { ic, oc, weights } => self.linear(ic.0, oc.0, weights),
+            &Operator::Transposed { ic, oc, kernel, stride, pads, more } => {
+                self.transposed(usize::from(ic % 40), usize::from(oc % 40), (kernel, stride, pads, more));
+            }
+            &Operator::Resize { channels, to, how } => {
+                use kernels::{Coordinates, Interpolation};
+                let (src, [h, w]) = (self.image(usize::from(channels % 40) + 1), to.map(|n| usize::from(n % 90) + 1));
+                let interpolation = [Interpolation::Nearest, Interpolation::Bilinear][usize::from(how % 2)];
+                let coordinates = [Coordinates::HalfPixel, Coordinates::AlignCorners, Coordinates::Asymmetric];
+                let coordinates = coordinates[usize::from(how / 2 % 3)];
+                check_resize(&self.problem(op::Resize { src, to: (h, w), interpolation, coordinates }), &self.how());
+            }
             &Operator::Head { ic, oc, classes, weights, bias, ref output } => {
                 self.head([ic.0, oc.0, classes.0], weights, bias, output);
             }
@@ -275,14 +303,14 @@ impl Case {
             &Operator::Affine { channels, scale, shift } => self.affine(channels.0, scale, shift),
             &Operator::MaxPool { channels, window } => {
                 let (src, window) = (self.image(usize::from(channels) + 1), window.get());
-                if built(MaxPool::builder(window).build(), computed(window, &[2, 3, 5])).is_some() {
+                if built(MaxPool::builder(window).build(), pooled(window)).is_some() && modest(window) {
                     let op = op::MaxPool { src: fit(window, src), window };
                     check_max_pool(&self.problem(op), &self.how());
                 }
             }
             &Operator::AveragePool { channels, window, count_pad } => {
                 let (src, window) = (self.image(usize::from(channels) + 1), window.get());
-                if built(AveragePool::builder(window).build(), computed(window, &[2, 3, 5])).is_some() {
+                if built(AveragePool::builder(window).build(), pooled(window)).is_some() && modest(window) {
                     let op = op::AveragePool { src: fit(window, src), window, count_pad };
                     check_average_pool(&self.problem(op), &self.how());
                 }
@@ -324,34 +352,39 @@ impl Case {
         let (weights, right) = weights.of(product(&[channels, window.kernel[0], window.kernel[1]]));
         let (fused, input) = (self.fused(channels), input.get(channels));
         let mut builder = fused!(Depthwise::builder(channels, window), fused);
-        let mut valid = channels > 0 && computed(window, &[3, 5]) && right && fused.right();
+        let mut valid = channels > 0 && sound(window) && right && fused.right();
         if let Some(order) = &input {
             builder = builder.input_order(order);
             valid &= order.channels() == channels && distinct(order);
         }
-        if built(builder.build(&weights), valid).is_some() && small(&input) {
+        if built(builder.build(&weights), valid).is_some() && small(&input) && modest(window) {
             let conv = op::Convolution::depthwise(fit(window, self.image(channels)), window);
             check_depthwise(&self.problem(self.with_epilogue(conv)), &How { input, ..self.how() });
         }
     }
 
-    fn convolution(&self, ic: usize, oc: usize, window: Window, weights: Length) {
-        let (weights, right) = weights.of(product(&[oc, ic, window.kernel[0], window.kernel[1]]));
+    fn convolution(&self, [ic, oc, groups]: [usize; 3], window: Window, weights: Length, residual: bool) {
+        let divide = groups > 0 && ic.is_multiple_of(groups) && oc.is_multiple_of(groups);
+        let taps = product(&window.kernel);
+        let (weights, right) = weights.of(taps.filter(|_| divide).and_then(|taps| product(&[ic / groups, oc, taps])));
         let fused = self.fused(oc);
-        let builder = fused!(Convolution::builder(ic, oc, window), fused);
-        let valid = ic > 0 && oc > 0 && computed(window, &[1, 3, 5, 7]) && right && fused.right();
-        let src = self.image(ic);
-        if built(builder.build(&weights), valid).is_some() && src.pixels() * weights.len() < 1 << 20 {
-            let conv = op::Convolution::new(fit(window, src), oc, window);
+        let builder = fused!(Convolution::builder(ic, oc, window), fused).groups(groups);
+        let valid = ic > 0 && oc > 0 && divide && sound(window) && right && fused.right();
+        let (src, fits) = (self.image(ic), built(builder.build(&weights), valid).is_some() && modest(window));
+        if fits && src.pixels() * weights.len() < 1 << 20 {
+            let conv = op::Convolution { groups, residual, ..op::Convolution::new(fit(window, src), oc, window) };
             check_convolution(&self.problem(self.with_epilogue(conv)), &self.how());
         }
     }
 
     fn stem(&self, ic: usize, oc: usize, window: Window, pool: Window) {
-        let conv = Convolution::builder(ic, oc, window).build(&vec![1.0; ic * oc * window.taps().min(49)]);
-        let Some(conv) = built(conv, ic > 0 && oc > 0 && computed(window, &[1, 3, 5, 7])) else { return };
+        if sound(window) && (!modest(window) || window.taps() > 81) {
+            return;
+        }
+        let conv = Convolution::builder(ic, oc, window).build(&vec![1.0; ic * oc * window.taps().min(81)]);
+        let Some(conv) = built(conv, ic > 0 && oc > 0 && sound(window)) else { return };
         let max = MaxPool::builder(pool).build();
-        let Some(max) = built(max, computed(pool, &[2, 3, 5])) else { return };
+        let Some(max) = built(max, pooled(pool)) else { return };
         let valid = pool.kernel == [3, 3] && pool.stride == [2, 2];
         let src = fit(window, self.image(ic));
         let conv_op = op::Convolution::new(src, oc, window);
@@ -359,6 +392,23 @@ impl Case {
         if built(Stem::builder(conv, max).build(), valid).is_some() && fit(pool, between) == between {
             let p = self.problem(op::Stem { conv: self.with_epilogue(conv_op), pool });
             check_stem(&p, &self.how());
+        }
+    }
+
+    fn transposed(&self, ic: usize, oc: usize, (kernel, stride, pads, more): ([u8; 2], [u8; 2], [u8; 4], [u8; 2])) {
+        let [kernel, stride, more] = [kernel, stride, more].map(|two| two.map(|n| usize::from(n % 6)));
+        let [top, bottom, left, right] = pads.map(|pad| usize::from(pad % 6));
+        let padding = Padding::Sides { top, bottom, left, right };
+        let window = Window { stride, padding, ..Window::rectangle(kernel[0], kernel[1]) };
+        let axes = [0, 1].iter();
+        let fits = axes.clone().all(|&axis| kernel[axis] >= stride[axis] && more[axis] < stride[axis]);
+        let builder = Transposed::builder(ic, oc, window).output_padding(more);
+        let op = builder.build(&vec![1.0; ic * oc * window.taps()]);
+        let src = self.image(ic);
+        if built(op, ic > 0 && oc > 0 && sound(window) && fits).is_some() && window.transposed(src.h, src.w, more).is_ok() {
+            let (bias, activation) = (self.epilogue.bias.is_some(), self.activation());
+            let op = op::Transposed { src, oc, groups: 1, window, output_padding: more, bias, activation };
+            check_transposed(&self.problem(op), &self.how());
         }
     }
 
@@ -403,7 +453,12 @@ impl Case {
         if built(op, channels > 0 && scales && shifts).is_some() {
             let (src, activation, how) = (self.image(channels), self.activation(), self.how());
             check_affine(&self.problem(op::Affine { src, activation }), &how);
-            check_add(&self.problem(op::Add { src, activation }), &how);
+            for other in [op::Beside::Whole, op::Beside::Channel, op::Beside::Pixel] {
+                check_add(&self.problem(op::Add { src, other, activation }), &how);
+                check_mul(&self.problem(op::Mul { src, other, activation }), &how);
+            }
+            check_prelu(&self.problem(op::PRelu { src }), &how);
+            check_layer_norm(&self.problem(op::LayerNorm { src, eps: 1e-5 }), &how);
             check_activate(&self.problem(op::Activate { src, activation }), &how);
         }
     }

@@ -26,6 +26,7 @@ macro_rules! proven {
 impl Simd for Avx2 {
     type F32 = __m256;
     const LANES: usize = 8;
+    const FUSED: bool = true;
     type Half = Self;
 
     #[inline(always)]
@@ -40,9 +41,22 @@ impl Simd for Avx2 {
         add(a, b) = _mm256_add_ps(a, b);
         mul(a, b) = _mm256_mul_ps(a, b);
         mul_add(a, b, c) = _mm256_fmadd_ps(a, b, c);
+        div(a, b) = _mm256_div_ps(a, b);
+        sqrt(v) = _mm256_sqrt_ps(v);
+        keep(v, mask) = _mm256_and_ps(v, mask);
         max(a, b) = _mm256_max_ps(a, b);
         min(a, b) = _mm256_min_ps(a, b);
         max_or_nan(a, b) = _mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a));
+        // The result is a normal number: its exponent is the sum of both.
+        scale_by_power(v, rounded) = {
+            let n = _mm256_slli_epi32::<23>(_mm256_castps_si256(rounded));
+            _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(v), n))
+        };
+        sum_lanes(v) = {
+            let v = _mm256_add_ps(v, _mm256_permute2f128_ps(v, v, 1));
+            let v = _mm256_add_ps(v, _mm256_permute_ps(v, 0b01_00_11_10));
+            _mm256_add_ps(v, _mm256_permute_ps(v, 0b10_11_00_01))
+        };
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! AVX-512 F: sixteen lanes, thirty-two registers.
 
 use super::avx2::Avx2;
-use crate::simd::{Permute, Pick, Quads, Simd};
+use crate::simd::{Permute, Pick, Quads, ROUND, Simd};
 use core::arch::x86_64::*;
 
 /// Proof that AVX-512 F may run: made only where the feature is switched on.
@@ -36,6 +36,7 @@ macro_rules! proven {
 impl Simd for Avx512 {
     type F32 = __m512;
     const LANES: usize = 16;
+    const FUSED: bool = true;
     type Half = Avx2;
 
     #[inline(always)]
@@ -60,6 +61,10 @@ impl Simd for Avx512 {
         add(a, b) = _mm512_add_ps(a, b);
         mul(a, b) = _mm512_mul_ps(a, b);
         mul_add(a, b, c) = _mm512_fmadd_ps(a, b, c);
+        // (`rcp14` and a step of Newton's take as long.)
+        div(a, b) = _mm512_div_ps(a, b);
+        sqrt(v) = _mm512_sqrt_ps(v);
+        keep(v, mask) = _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(v), _mm512_castps_si512(mask)));
         max(a, b) = _mm512_max_ps(a, b);
         min(a, b) = _mm512_min_ps(a, b);
         max_or_nan(a, b) = _mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), a);
@@ -67,6 +72,13 @@ impl Simd for Avx512 {
         max3_or_nan(a, b, c) = {
             let max = _mm512_max_ps(_mm512_max_ps(a, b), c);
             _mm512_mask_add_ps(max, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, b), a, b)
+        };
+        scale_by_power(v, rounded) = _mm512_scalef_ps(v, _mm512_add_ps(rounded, _mm512_set1_ps(-ROUND)));
+        sum_lanes(v) = {
+            let v = _mm512_add_ps(v, _mm512_shuffle_f32x4(v, v, 0b01_00_11_10));
+            let v = _mm512_add_ps(v, _mm512_shuffle_f32x4(v, v, 0b10_11_00_01));
+            let v = _mm512_add_ps(v, _mm512_permute_ps(v, 0b01_00_11_10));
+            _mm512_add_ps(v, _mm512_permute_ps(v, 0b10_11_00_01))
         };
     }
 

@@ -6,7 +6,9 @@ mod avx2;
 mod avx512;
 mod portable;
 
-use crate::micro::{depthwise, elementwise, gemm, layout, pool, shuffle};
+use crate::activation::Activation;
+use crate::micro::activation::{Bounds, Curve, Epilogue};
+use crate::micro::{activation, depthwise, elementwise, gemm, layout, norm, pool, resize, shuffle};
 
 /// The inner loops of one instruction set.
 ///
@@ -27,9 +29,15 @@ pub(crate) struct Kernels {
     pub(crate) average_pool: unsafe fn(&pool::Pool),
     pub(crate) global_average: unsafe fn(&pool::GlobalAverage),
     pub(crate) affine: unsafe fn(&elementwise::Affine),
-    pub(crate) add: unsafe fn(&elementwise::Add),
+    pub(crate) add: unsafe fn(&elementwise::Binary),
+    pub(crate) mul: unsafe fn(&elementwise::Binary),
     pub(crate) activate: unsafe fn(&elementwise::Activate),
+    pub(crate) prelu: unsafe fn(&elementwise::PRelu),
+    pub(crate) layer_norm: unsafe fn(&norm::LayerNorm<'_>),
+    pub(crate) nearest: unsafe fn(&resize::Row<'_>),
+    pub(crate) bilinear: unsafe fn(&resize::Row<'_>),
     pub(crate) shuffle: unsafe fn(&shuffle::Shuffle<'_>),
+    pub(crate) curve: unsafe fn(&activation::Lines),
     pub(crate) from_planes: unsafe fn(&layout::FromPlanes),
     pub(crate) to_planes: unsafe fn(&layout::ToPlanes),
     pub(crate) lines: unsafe fn(&layout::Lines),
@@ -59,6 +67,12 @@ impl Kernels {
 
     /// What the compiler was told it may use.
     pub(crate) const PORTABLE: &'static Kernels = &portable::KERNELS;
+
+    /// What the kernels do for `activation`.
+    pub(crate) fn epilogue(&self, activation: Activation) -> Epilogue {
+        let curve = Curve { activation, apply: self.curve, registers: 16 / self.lanes };
+        Epilogue { bounds: Bounds::new(activation.bounds()), curve: activation.is_curve().then_some(curve) }
+    }
 }
 
 impl core::fmt::Debug for Kernels {
@@ -82,7 +96,9 @@ macro_rules! kernels {
         name $name:expr, supported $supported:expr, token $token:expr, simd $simd:ty,
         tiles $tiles:expr, shuffle $shuffle:path, burst $burst:expr
     ) => {
-        use crate::micro::{burst, depthwise, elementwise, gemm, layout, pool, shuffle};
+        use crate::micro::{
+            activation, burst, depthwise, elementwise, gemm, layout, norm, pool, resize, shuffle,
+        };
 
         macro_rules! wrap {
             ($wrapper:ident(args: $args:ty) = $body:expr) => {
@@ -107,15 +123,24 @@ macro_rules! kernels {
         wrap_gemm!(gemm_blocked_2, 32);
         wrap_gemm!(gemm_planar, 1);
         wrap_gemm!(gemm_planar_2, 2);
+        wrap_gemm!(gemm_blocked_4, 64);
+        wrap_gemm!(gemm_planar_4, 4);
+        wrap_gemm!(gemm_any, 0);
         wrap!(depthwise(args: &depthwise::Depthwise) = depthwise::run::<$simd>);
         wrap!(max_pool(args: &pool::Pool) = pool::max::<$simd>);
         wrap!(max_row(args: &pool::MaxRow) = pool::max_row::<$simd>);
         wrap!(average_pool(args: &pool::Pool) = pool::average::<$simd>);
         wrap!(global_average(args: &pool::GlobalAverage) = pool::global_average::<$simd>);
         wrap!(affine(args: &elementwise::Affine) = elementwise::affine::<$simd>);
-        wrap!(add(args: &elementwise::Add) = elementwise::add::<$simd>);
+        wrap!(add(args: &elementwise::Binary) = elementwise::add::<$simd>);
+        wrap!(mul(args: &elementwise::Binary) = elementwise::mul::<$simd>);
         wrap!(activate(args: &elementwise::Activate) = elementwise::activate::<$simd>);
+        wrap!(prelu(args: &elementwise::PRelu) = elementwise::prelu::<$simd>);
+        wrap!(layer_norm(args: &norm::LayerNorm<'_>) = norm::layer_norm::<$simd>);
+        wrap!(nearest(args: &resize::Row<'_>) = resize::nearest::<$simd>);
+        wrap!(bilinear(args: &resize::Row<'_>) = resize::bilinear::<$simd>);
         wrap!(shuffle(args: &shuffle::Shuffle<'_>) = $shuffle);
+        wrap!(curve(args: &activation::Lines) = activation::run::<$simd>);
         wrap!(from_planes(args: &layout::FromPlanes) = layout::from_planes::<$simd>);
         wrap!(to_planes(args: &layout::ToPlanes) = layout::to_planes::<$simd>);
         wrap!(lines(args: &layout::Lines) = layout::lines::<$simd>);
@@ -135,6 +160,9 @@ macro_rules! kernels {
                     gemm_blocked_2::<MR, NV, H>,
                     gemm_planar::<MR, NV, H>,
                     gemm_planar_2::<MR, NV, H>,
+                    gemm_blocked_4::<MR, NV, H>,
+                    gemm_planar_4::<MR, NV, H>,
+                    gemm_any::<MR, NV, H>,
                 ],
             }
         }
@@ -151,8 +179,14 @@ macro_rules! kernels {
             global_average,
             affine,
             add,
+            mul,
             activate,
+            prelu,
+            layer_norm,
+            nearest,
+            bilinear,
             shuffle,
+            curve,
             from_planes,
             to_planes,
             lines,

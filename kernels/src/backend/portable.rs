@@ -6,10 +6,16 @@ use crate::simd::{Quads, Simd};
 // The widest vector that is one register.
 #[cfg(target_feature = "avx512f")]
 type Vector = wide::f32x16;
+#[cfg(target_feature = "avx512f")]
+type Bits = wide::i32x16;
 #[cfg(all(target_feature = "avx", not(target_feature = "avx512f")))]
 type Vector = wide::f32x8;
+#[cfg(all(target_feature = "avx", not(target_feature = "avx512f")))]
+type Bits = wide::i32x8;
 #[cfg(not(target_feature = "avx"))]
 type Vector = wide::f32x4;
+#[cfg(not(target_feature = "avx"))]
+type Bits = wide::i32x4;
 
 const LANES: usize = size_of::<Vector>() / 4;
 const QUADS: usize = LANES / 4;
@@ -95,6 +101,7 @@ pub(super) struct Portable;
 impl Simd for Portable {
     type F32 = Vector;
     const LANES: usize = LANES;
+    const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
     type Half = Self;
 
     #[inline(always)]
@@ -109,9 +116,18 @@ impl Simd for Portable {
         add(a, b) = a + b;
         mul(a, b) = a * b;
         mul_add(a, b, c) = arithmetic::mul_add(a, b, c);
+        div(a, b) = a / b;
+        sqrt(v) = v.sqrt();
+        keep(v, mask) = v & mask;
         max(a, b) = arithmetic::max(a, b);
         min(a, b) = arithmetic::min(a, b);
         max_or_nan(a, b) = a.is_nan().select(a, arithmetic::max(a, b));
+        // The result is a normal number: its exponent is the sum of both.
+        scale_by_power(v, rounded) = {
+            let (v, n): (Bits, Bits) = (bytemuck::cast(v), bytemuck::cast(rounded));
+            bytemuck::cast(v + (n << 23))
+        };
+        sum_lanes(v) = Vector::splat(v.reduce_add());
     }
 
     #[inline(always)]

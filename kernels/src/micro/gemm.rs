@@ -7,7 +7,7 @@
 //!         x = src + offsets[k]                         one table entry per k: any channel order, any tap
 //!         w[NV] = panel[k]                             NV registers of output channels, packed in this order
 //!         for m in 0..MR: acc[m][..] += x[m * STEP] * w[..]
-//!     dst[pixel][channel] = activation(acc + residual)
+//!     dst[pixel][channel] = clamp(acc + residual)
 //! ```
 //!
 //! 1. `STEP`, the distance between pixels, is a constant, so the MR broadcasts of one k are one base register and
@@ -22,7 +22,7 @@
 //! 6. While the first tiles of a panel run, a line or two per k of what will be read next (the next panel) are fetched
 //!    into the second-level cache.
 
-use crate::activation::Activation;
+use crate::micro::activation::Bounds;
 use crate::micro::unroll;
 use crate::simd::Simd;
 
@@ -37,17 +37,37 @@ pub(crate) enum PixelStep {
     Planar,
     /// Planar, every other pixel: 2.
     Planar2,
+    /// Blocked, every fourth pixel: 64.
+    Blocked4,
+    /// Planar, every fourth pixel: 4.
+    Planar4,
+    /// As many as [`Gemm::src_step`] says, and pixels of the destination as far apart as `dst_step` says.
+    Any,
 }
 
 impl PixelStep {
-    pub(crate) const COUNT: usize = 4;
+    pub(crate) const COUNT: usize = 7;
+
+    /// The constant for pixels `step` apart, if there is one. Of these, only `Blocked` has tiles of every height; the others
+    /// are used where `fills`: where full tiles leave (nearly) no pixel.
+    pub(crate) fn of(step: usize, fills: bool) -> Self {
+        match step {
+            16 => Self::Blocked,
+            32 if fills => Self::Blocked2,
+            1 if fills => Self::Planar,
+            2 if fills => Self::Planar2,
+            64 if fills => Self::Blocked4,
+            4 if fills => Self::Planar4,
+            _ => Self::Any,
+        }
+    }
 }
 
 /// One panel of output channels over a run of pixels.
 ///
 /// Contract: for each `k < kc` and `pixel < pixels`, `src + offsets[k] + pixel * STEP` is readable; a row of the panel
 /// is the registers of the tile; `weights` holds `kc` rows and `bias` one; `dst` (and `residual`, unless null) hold, for
-/// each register of the panel and each pixel, its lanes where `place` says.
+/// each register of the panel and each pixel, its lanes where `place` says; `bounds` are readable.
 pub(crate) struct Gemm {
     pub(crate) src: *const f32,
     pub(crate) offsets: *const u32,
@@ -63,17 +83,21 @@ pub(crate) struct Gemm {
     pub(crate) dst_block_stride: usize,
     /// The lane of that block at which it begins, a multiple of the lanes of a register.
     pub(crate) lane: usize,
+    /// Elements from one pixel to the next, of the source and of `dst` and `residual`; constants stand in for them unless `STEP`
+    /// is 0.
+    pub(crate) src_step: usize,
+    pub(crate) dst_step: usize,
     /// Whether sums begin at `bias`, or at what `dst` holds.
     pub(crate) first: bool,
-    /// Whether `residual` and `activation` apply.
+    /// Whether `residual` and `bounds` apply.
     pub(crate) last: bool,
-    pub(crate) activation: Activation,
+    pub(crate) bounds: *const Bounds,
     /// What will be read next.
     pub(crate) prefetch: [Upcoming; 2],
 }
 
 /// Lines that will be read soon; never dereferenced.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Upcoming {
     pub(crate) at: *const f32,
     pub(crate) lines: usize,
@@ -81,16 +105,23 @@ pub(crate) struct Upcoming {
 
 impl Upcoming {
     pub(crate) const NOTHING: Self = Self { at: core::ptr::null(), lines: 0 };
+
+    /// The first `lines` of them, which are no longer among these.
+    pub(crate) fn take(&mut self, lines: usize) -> Self {
+        let taken = Self { at: self.at, lines: lines.min(self.lines) };
+        *self = Self { at: self.at.wrapping_add(16 * taken.lines), lines: self.lines - taken.lines };
+        taken
+    }
 }
 
 /// Lines fetched per k at most: a k takes some twenty cycles, in which three lines can come from the third-level cache.
 /// As few as are enough spread the load on memory.
 const LINES_PER_K: usize = 3;
 
-/// Where the register at lane `lane`, counted from the beginning of a block, lies for the `m`-th pixel.
+/// Where the register at lane `lane`, counted from the beginning of a block, lies for the `m`-th of pixels `step` apart.
 #[inline(always)]
-fn place(m: usize, lane: usize, block_stride: usize) -> usize {
-    m * 16 + lane / 16 * block_stride + lane % 16
+fn place((m, step): (usize, usize), lane: usize, block_stride: usize) -> usize {
+    m * step + lane / 16 * block_stride + lane % 16
 }
 
 /// The product by tiles of `MR` pixels and `NV` registers, behind which `H` (none or one) of half the lanes may follow.
@@ -106,14 +137,14 @@ pub(crate) unsafe fn run<S: Simd, const MR: usize, const NV: usize, const H: usi
     if tiles == 0 {
         return;
     }
-    // Only the blocked layout, where nearly all the work is, has a tile for every height. The others end in a tile that
+    // Only the blocked layout, where nearly all the work is, and any step have a tile for every height. The others end in a tile that
     // does pixels of the one before again, or, where sums were begun elsewhere, take their last pixels one by one.
-    let every_height = const { STEP == 16 };
+    let every_height = const { STEP == 16 || STEP == 0 };
     let (least, longer) = (args.pixels / tiles, args.pixels % tiles);
     let mut pixel = 0;
     let mut tile_index = 0;
     let [mut upcoming, mut later] = args.prefetch;
-    let per_k = (upcoming.lines + later.lines).div_ceil(tiles * args.kc).clamp(1, LINES_PER_K);
+    let per_k = (upcoming.lines + later.lines).div_ceil((tiles * args.kc).max(1)).clamp(1, LINES_PER_K);
     while pixel < args.pixels {
         let rows = if every_height {
             least + usize::from(tile_index < longer)
@@ -157,6 +188,18 @@ pub(crate) unsafe fn run<S: Simd, const MR: usize, const NV: usize, const H: usi
     }
 }
 
+/// Where a tile is stored: its first pixel, the step from pixel to pixel and from block to block.
+///
+/// # Safety
+/// The contract of [`Gemm`].
+#[inline(always)]
+unsafe fn destination<const STEP: usize>(args: &Gemm, pixel: usize) -> (*mut f32, usize, usize) {
+    // (Volatile, or LLVM computes the addresses of all pixels before the loop, and keeps them in registers that it needs.)
+    // SAFETY: `args` is a reference.
+    let step = if STEP == 0 { unsafe { core::ptr::read_volatile(&args.dst_step) } } else { 16 };
+    (args.dst.wrapping_add(pixel * step), step, args.dst_block_stride)
+}
+
 /// `fetch` is where to fetch from (null: nothing), and lines per k.
 #[inline(always)]
 unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const H: usize, const STEP: usize>(
@@ -172,8 +215,8 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const H: usize, const 
     // SAFETY: the contract of `Gemm`, for the MR pixels from `pixel` on. Registers may be zeroed: `Simd` demands it.
     unsafe {
         // Before the image where the first tap is padding; only what is read has to exist.
-        let src = args.src.wrapping_add(pixel * STEP);
-        let dst = args.dst.add(pixel * 16);
+        let step = if STEP == 0 { args.src_step } else { STEP };
+        let src = args.src.wrapping_add(pixel * step);
         let mut acc: [[S::F32; NV]; MR] = core::mem::zeroed();
         let mut tail: [[<S::Half as Simd>::F32; H]; MR] = core::mem::zeroed();
         if args.first {
@@ -186,12 +229,13 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const H: usize, const 
                 unroll!(m < MR, { tail[m][v] = bias });
             });
         } else {
+            let (dst, step, stride) = destination::<STEP>(args, pixel);
             unroll!(m < MR, {
                 unroll!(v < NV, {
-                    acc[m][v] = s.load(dst.add(place(m, first + v * S::LANES, args.dst_block_stride)))
+                    acc[m][v] = s.load(dst.add(place((m, step), first + v * S::LANES, stride)))
                 });
                 unroll!(v < H, {
-                    tail[m][v] = h.load(dst.add(place(m, first + NV * S::LANES, args.dst_block_stride)))
+                    tail[m][v] = h.load(dst.add(place((m, step), first + NV * S::LANES, stride)))
                 });
             });
         }
@@ -214,46 +258,43 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const H: usize, const 
                 s.prefetch(fetch.wrapping_sub(16));
             }
             unroll!(m < MR, {
-                let x = x.add(m * STEP);
+                let x = x.add(m * step);
                 let (x, x_tail) = if H > 0 { s.splat_pair(x) } else { (s.splat(*x), h.splat(*x)) };
                 unroll!(v < NV, { acc[m][v] = s.mul_add(x, w[v], acc[m][v]) });
                 unroll!(v < H, { tail[m][v] = h.mul_add(x_tail, w_tail[v], tail[m][v]) });
             });
         }
+        let (dst, step, stride) = destination::<STEP>(args, pixel);
         if args.last {
             if !args.residual.is_null() {
-                let (residual, stride) = (args.residual.add(pixel * 16), args.residual_block_stride);
+                let (residual, stride) = (args.residual.add(pixel * step), args.residual_block_stride);
                 unroll!(m < MR, {
                     unroll!(v < NV, {
-                        acc[m][v] =
-                            s.add(acc[m][v], s.load(residual.add(place(m, first + v * S::LANES, stride))));
+                        let at = place((m, step), first + v * S::LANES, stride);
+                        acc[m][v] = s.add(acc[m][v], s.load(residual.add(at)));
                     });
                     unroll!(v < H, {
-                        tail[m][v] =
-                            h.add(tail[m][v], h.load(residual.add(place(m, first + NV * S::LANES, stride))));
+                        let at = place((m, step), first + NV * S::LANES, stride);
+                        tail[m][v] = h.add(tail[m][v], h.load(residual.add(at)));
                     });
                 });
             }
-            if args.activation != Activation::None {
+            if let Some(low) = Bounds::low(args.bounds) {
                 unroll!(m < MR, {
-                    unroll!(v < NV, { acc[m][v] = s.max(s.splat(0.0), acc[m][v]) });
-                    unroll!(v < H, { tail[m][v] = h.max(h.splat(0.0), tail[m][v]) });
+                    unroll!(v < NV, { acc[m][v] = s.max(s.splat(low), acc[m][v]) });
+                    unroll!(v < H, { tail[m][v] = h.max(h.splat(low), tail[m][v]) });
                 });
             }
-            if args.activation == Activation::Relu6 {
+            if let Some(high) = Bounds::high(args.bounds) {
                 unroll!(m < MR, {
-                    unroll!(v < NV, { acc[m][v] = s.min(s.splat(6.0), acc[m][v]) });
-                    unroll!(v < H, { tail[m][v] = h.min(h.splat(6.0), tail[m][v]) });
+                    unroll!(v < NV, { acc[m][v] = s.min(s.splat(high), acc[m][v]) });
+                    unroll!(v < H, { tail[m][v] = h.min(h.splat(high), tail[m][v]) });
                 });
             }
         }
         unroll!(m < MR, {
-            unroll!(v < NV, {
-                s.store(acc[m][v], dst.add(place(m, first + v * S::LANES, args.dst_block_stride)))
-            });
-            unroll!(v < H, {
-                h.store(tail[m][v], dst.add(place(m, first + NV * S::LANES, args.dst_block_stride)))
-            });
+            unroll!(v < NV, { s.store(acc[m][v], dst.add(place((m, step), first + v * S::LANES, stride))) });
+            unroll!(v < H, { h.store(tail[m][v], dst.add(place((m, step), first + NV * S::LANES, stride))) });
         });
     }
 }

@@ -5,7 +5,7 @@ use crate::simd::Simd;
 /// One block of channels, some of its output rows.
 ///
 /// Contract: `src` is the block's `ih` x `iw` pixels of sixteen floats, `dst` its rows `y0..y1` of `ow` pixels (the
-/// pointer stands at row 0); every window holds at least one pixel of the image.
+/// pointer stands at row 0); every window holds at least one pixel of the image. Pairs are rows and columns.
 pub(crate) struct Pool {
     pub(crate) src: *const f32,
     pub(crate) ih: usize,
@@ -14,12 +14,13 @@ pub(crate) struct Pool {
     pub(crate) ow: usize,
     pub(crate) y0: usize,
     pub(crate) y1: usize,
-    pub(crate) kernel: usize,
-    pub(crate) stride: usize,
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: [usize; 2],
     pub(crate) pad_top: usize,
     pub(crate) pad_left: usize,
-    /// For averages: divide by the whole window, or by its pixels inside the image.
-    pub(crate) count_pad: bool,
+    /// For averages: the rows and columns of the padded image, where what a window has of that is counted; else, its pixels in
+    /// the image are.
+    pub(crate) padded: Option<[usize; 2]>,
 }
 
 /// The part of a window that lies inside the image.
@@ -35,7 +36,7 @@ fn clip(o: usize, stride: usize, pad: usize, kernel: usize, len: usize) -> (usiz
 /// The contract of [`Pool`].
 #[inline(always)]
 pub(crate) unsafe fn max<S: Simd>(s: S, args: &Pool) {
-    if (args.kernel, args.stride) == (3, 2) {
+    if (args.kernel, args.stride) == ([3, 3], [2, 2]) {
         for oy in args.y0..args.y1 {
             let row = |i: usize| (2 * oy + i).saturating_sub(args.pad_top).min(args.ih - 1) * args.iw * 16;
             // SAFETY: the contract of `Pool`; rows are clamped to the image, which repeats one of the window's own.
@@ -59,7 +60,7 @@ pub(crate) unsafe fn max<S: Simd>(s: S, args: &Pool) {
                 None => (1..pixels).fold(s.load(row), |acc, i| s.max_or_nan(acc, s.load(row.add(i * 16)))),
                 Some(acc) => (0..pixels).fold(acc, |acc, i| s.max_or_nan(acc, s.load(row.add(i * 16)))),
             },
-            |_, acc, _| acc,
+            |_, acc, _, _| acc,
         );
     }
 }
@@ -141,9 +142,13 @@ pub(crate) unsafe fn average<S: Simd>(s: S, args: &Pool) {
                 let acc = acc.unwrap_or(s.splat(0.0));
                 (0..pixels).fold(acc, |acc, i| s.add(acc, s.load(row.add(i * 16))))
             },
-            |s, acc, pixels| {
-                let count = if args.count_pad { args.kernel * args.kernel } else { pixels };
-                s.mul(acc, s.splat(1.0 / count as f32))
+            |s, acc, at, pixels| {
+                let counted = |[h, w]: [usize; 2]| {
+                    // (The last window may hang over the padding.)
+                    let part = |axis: usize, len| args.kernel[axis].min(len - at[axis] * args.stride[axis]);
+                    part(0, h) * part(1, w)
+                };
+                s.mul(acc, s.splat(1.0 / args.padded.map_or(pixels, counted) as f32))
             },
         );
     }
@@ -154,12 +159,12 @@ unsafe fn windows<S: Simd>(
     s: S,
     args: &Pool,
     row: impl Fn(S, *const f32, usize, Option<S::F32>) -> S::F32,
-    finish: impl Fn(S, S::F32, usize) -> S::F32,
+    finish: impl Fn(S, S::F32, [usize; 2], usize) -> S::F32,
 ) {
     for oy in args.y0..args.y1 {
-        let (top, bottom) = clip(oy, args.stride, args.pad_top, args.kernel, args.ih);
+        let (top, bottom) = clip(oy, args.stride[0], args.pad_top, args.kernel[0], args.ih);
         for ox in 0..args.ow {
-            let (left, right) = clip(ox, args.stride, args.pad_left, args.kernel, args.iw);
+            let (left, right) = clip(ox, args.stride[1], args.pad_left, args.kernel[1], args.iw);
             for lane in (0..16).step_by(S::LANES) {
                 // SAFETY: the contract of `Pool`; the window was clipped to the image.
                 unsafe {
@@ -169,7 +174,7 @@ unsafe fn windows<S: Simd>(
                         acc = Some(row(s, src, right - left, acc));
                     }
                     if let Some(acc) = acc {
-                        let value = finish(s, acc, (bottom - top) * (right - left));
+                        let value = finish(s, acc, [oy, ox], (bottom - top) * (right - left));
                         s.store(value, args.dst.add((oy * args.ow + ox) * 16 + lane));
                     }
                 }

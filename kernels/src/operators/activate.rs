@@ -64,17 +64,21 @@ impl Activate {
 
     /// From `src`, which was seen to have the shape of `dst`, or in place.
     fn pixels(&self, call: Call<'_, Self>, shape: Shape, src: Option<View<'_>>, dst: &Target<'_>) {
+        let epilogue = self.kernels.epilogue(self.activation);
         grid(call.parallel, shape.blocks(), shape.pixels(), &|blocks, pixels| {
             for block in blocks {
-                let to = dst.at(block, pixels.start);
                 // SAFETY: both have these pixels, which in `dst` belong to this task alone.
                 unsafe {
-                    (self.kernels.activate)(&micro::Activate {
-                        src: src.map_or(to.cast_const(), |src| src.at(block, pixels.start)),
-                        dst: to,
-                        len: pixels.len() * BLOCK,
-                        activation: self.activation,
-                    });
+                    for pixels in epilogue.runs(pixels.clone()) {
+                        let to = dst.at(block, pixels.start);
+                        (self.kernels.activate)(&micro::Activate {
+                            src: src.map_or(to.cast_const(), |src| src.at(block, pixels.start)),
+                            dst: to,
+                            len: pixels.len() * BLOCK,
+                            bounds: epilogue.bounds,
+                        });
+                        epilogue.finish(to, pixels.len());
+                    }
                 }
             }
         });

@@ -85,20 +85,24 @@ impl Affine {
 
     /// From `src`, which was seen to have the shape of `dst`, or in place.
     fn pixels(&self, call: Call<'_, Self>, shape: Shape, src: Option<View<'_>>, dst: &Target<'_>) {
+        let epilogue = self.kernels.epilogue(self.activation);
         grid(call.parallel, shape.blocks(), shape.pixels(), &|blocks, pixels| {
             for block in blocks {
-                let to = dst.at(block, pixels.start);
                 let (scale, shift) = self.packed.as_slice()[block * 2 * BLOCK..][..2 * BLOCK].split_at(BLOCK);
                 // SAFETY: both have these pixels, which in `dst` belong to this task alone.
                 unsafe {
-                    (self.kernels.affine)(&micro::Affine {
-                        src: src.map_or(to.cast_const(), |src| src.at(block, pixels.start)),
-                        dst: to,
-                        pixels: pixels.len(),
-                        scale: scale.as_ptr(),
-                        shift: shift.as_ptr(),
-                        activation: self.activation,
-                    });
+                    for pixels in epilogue.runs(pixels.clone()) {
+                        let to = dst.at(block, pixels.start);
+                        (self.kernels.affine)(&micro::Affine {
+                            src: src.map_or(to.cast_const(), |src| src.at(block, pixels.start)),
+                            dst: to,
+                            pixels: pixels.len(),
+                            scale: scale.as_ptr(),
+                            shift: shift.as_ptr(),
+                            bounds: epilogue.bounds,
+                        });
+                        epilogue.finish(to, pixels.len());
+                    }
                 }
             }
         });

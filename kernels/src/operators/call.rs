@@ -1,7 +1,9 @@
 //! The one way to run an operator.
 
+use crate::error::{Error, expect_fit};
 use crate::tensor::{Shape, View};
 use crate::threads::Parallel;
+use alloc::format;
 
 /// An operator about to run: on whose threads, and with what added.
 ///
@@ -102,7 +104,7 @@ pub(crate) use runs;
 /// `output_shape` and `check` of an operator that makes a tensor of a tensor and has `try_output_shape`. `$what` names it in
 /// errors; `$rule` says whether `dst` has `exactly` those slots or `at_least` so many.
 macro_rules! maps {
-    ($op:ident, $rule:ident, $what:literal $(, $field:ident)*) => {
+    ($op:ident, $rule:ident$(($ordered:ident))?, $what:literal $(, $field:ident)*) => {
         impl $op {
             /// As [`try_output_shape`](Self::try_output_shape).
             ///
@@ -119,7 +121,7 @@ macro_rules! maps {
             /// Where `src` does not fit the operator, or `dst` is not [`output_shape`](Self::output_shape).
             pub fn check(&self, src: Shape, dst: Shape) -> Result<(), Error> {
                 let expected = self.try_output_shape(src)?;
-                crate::operators::call::$rule(dst, expected)
+                crate::operators::call::$rule(dst, expected $(, self.$ordered)?)
                     .then_some(())
                     .ok_or_else(|| self.misfit(format_args!("{src} to {dst}, which should be {expected}")))
             }
@@ -142,4 +144,37 @@ pub(crate) fn exactly(dst: Shape, expected: Shape) -> bool {
 /// The rule where slots are written by number.
 pub(crate) fn at_least(dst: Shape, expected: Shape) -> bool {
     dst.c >= expected.c && (dst.h, dst.w) == (expected.h, expected.w)
+}
+
+/// The rule where slots are written by number if there is an order of them.
+pub(crate) fn at_least_if(dst: Shape, expected: Shape, ordered: bool) -> bool {
+    if ordered { at_least(dst, expected) } else { exactly(dst, expected) }
+}
+
+/// `residual` of an operator that adds one, and of its [`Call`].
+macro_rules! residual {
+    ($op:ident) => {
+        impl $op {
+            /// To run with `residual`, shaped and ordered like `dst`, added before the activation.
+            pub fn residual<'a>(&'a self, residual: View<'a>) -> Call<'a, Self> {
+                self.on(&crate::threads::Serial).residual(residual)
+            }
+        }
+
+        impl<'a> Call<'a, $op> {
+            /// Adds `residual`, shaped and ordered like `dst`, before the activation.
+            pub fn residual(self, residual: View<'a>) -> Self {
+                Self { residual: Some(residual), ..self }
+            }
+        }
+    };
+}
+pub(crate) use residual;
+
+impl<Op> Call<'_, Op> {
+    /// An error where there is a residual that is not shaped like the destination.
+    pub(crate) fn expect_residual(&self, dst: Shape) -> Result<(), Error> {
+        let shape = self.residual.map_or(dst, |residual| residual.shape());
+        expect_fit(shape == dst, || format!("residual is {shape}, dst is {dst}"))
+    }
 }

@@ -1,4 +1,4 @@
-//! Depthwise convolution, 3x3 and 5x5.
+//! Depthwise convolution.
 
 use crate::activation::Activation;
 use crate::backend::Kernels;
@@ -13,8 +13,9 @@ use alloc::vec::Vec;
 
 /// Depthwise convolution with bias, folded batch normalisation and activation in its epilogue.
 ///
-/// `dst[c][y][x] = activation(sum over kh, kw of weights[c][kh][kw] * src[c][y * stride + kh - top][x * stride + kw -
-/// left] + bias[c])`; taps outside the image contribute nothing.
+/// `dst[c][y][x] = activation(sum over kh, kw of weights[c][kh][kw] * src[c][y * stride + kh * dilation - top][x * stride +
+/// kw * dilation - left] + bias[c])`; taps outside the image contribute nothing. Squares of 3, 5 and 7 taps with strides of 1 and
+/// 2 are the fastest.
 ///
 /// A lane stays a lane: output block `i` is the `i`-th of the source's blocks that hold a channel of the input order,
 /// and [`output_order`](Self::output_order) says where each channel went.
@@ -45,50 +46,34 @@ pub struct Depthwise {
 
 builder!(
     Depthwise,
-    DepthwiseBuilder<'a>(channels: usize, window: Window) { input_order: Option<&'a ChannelOrder> = None },
-    bias batch_norm activation isa
+    DepthwiseBuilder<'a>(channels: usize, window: Window),
+    bias batch_norm activation isa input_order
 );
 
-impl<'a> DepthwiseBuilder<'a> {
-    /// The slot of the source in which each channel lies. Default: channel `c` in slot `c`.
-    pub fn input_order(mut self, order: &'a ChannelOrder) -> Self {
-        self.input_order = Some(order);
-        self
-    }
-
-    /// Packs `weights`, `kernel * kernel` numbers per channel.
+impl DepthwiseBuilder<'_> {
+    /// Packs `weights`, `kh * kw` numbers per channel.
     ///
     /// # Errors
-    /// Where the window is not a square of 3 or 5 with stride 1 or 2, no dilation and padding smaller than the kernel, a
-    /// slot is named twice, a slice has the wrong length, or `KERNELS_ISA` is wrong.
+    /// Where there is no channel, a number of the window that must not be zero is, a slot is named twice, a slice has the wrong
+    /// length, or `KERNELS_ISA` is wrong.
     pub fn build(self, weights: &[f32]) -> Result<Depthwise, Error> {
         let Self { channels, window, .. } = self;
         if channels == 0 {
             return Err(invalid("channels", "0: must be at least 1"));
         }
-        window.expect_square(&[3, 5])?;
+        window.expect_sound()?;
         let taps = window.taps();
         expect_len("weights", channels.saturating_mul(taps), weights.len())?;
-        let input = self.input_order.cloned().unwrap_or_else(|| ChannelOrder::identity(channels));
-        expect_len("input order", channels, input.channels())?;
+        let input = self.options.input_order(channels)?;
         let kernels = self.options.kernels()?;
         let (scale, bias) = self.options.fold(channels)?;
 
-        let mut sorted: Vec<u32> = input.slots().to_vec();
-        sorted.sort_unstable();
-        if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(invalid("input order", "a slot is named twice"));
-        }
-        let mut blocks: Vec<u32> = sorted.iter().map(|slot| slot / BLOCK as u32).collect();
-        blocks.dedup();
+        let (blocks, output_order) = input.kept_lanes()?;
         let panel_len = (1 + taps) * BLOCK;
         let len = extent::expect("weights", extent::product([blocks.len(), panel_len]))?;
         let mut packed = Buffer::zeros(len);
-        let mut slots = Vec::with_capacity(channels);
-        for (channel, &slot) in input.slots().iter().enumerate() {
-            let block = blocks.partition_point(|&block| block < slot / BLOCK as u32);
-            let lane = slot as usize % BLOCK;
-            slots.push((block * BLOCK + lane) as u32);
+        for (channel, &slot) in output_order.slots().iter().enumerate() {
+            let (block, lane) = (slot as usize / BLOCK, slot as usize % BLOCK);
             let panel = &mut packed.as_mut_slice()[block * panel_len..][..panel_len];
             panel[lane] = bias[channel];
             for (tap, &weight) in weights[channel * taps..][..taps].iter().enumerate() {
@@ -100,8 +85,8 @@ impl<'a> DepthwiseBuilder<'a> {
             window,
             activation: self.options.activation,
             blocks,
-            dst_slots: slots.iter().max().map_or(0, |&slot| slot as usize + 1),
-            output_order: ChannelOrder::from_slots(slots),
+            dst_slots: output_order.width(),
+            output_order,
             src_slots: input.width(),
             packed,
         })
@@ -135,31 +120,38 @@ impl Depthwise {
         let (op, from, to) = (call.op, src.shape(), dst.shape());
         op.check(from, to)?;
         let [rows, columns] = op.window.axes(from.h, from.w)?;
-        let [kernel, stride] = [op.window.kernel[0], op.window.stride[0]];
-        let target = Target::new(&mut dst);
+        let Window { kernel, stride, dilation, .. } = op.window;
+        let (target, epilogue) = (Target::new(&mut dst), op.kernels.epilogue(op.activation));
         grid(call.parallel, op.blocks.len(), to.h, &|blocks, y| {
+            // A curve is applied to rows that are still in the first-level cache.
+            let run = epilogue.runs(0..to.pixels()).next().map_or(1, |run| (run.len() / to.w).max(1));
             for block in blocks {
                 let panel = &op.packed.as_slice()[block * (1 + op.window.taps()) * BLOCK..];
                 let (bias, weights) = panel.split_at(BLOCK);
-                // SAFETY: source and destination have these blocks and rows, which belong to this task alone; `packed` was
-                // laid out by `build`.
-                unsafe {
-                    (op.kernels.depthwise)(&micro::Depthwise {
-                        src: src.at(op.blocks[block] as usize, 0),
-                        ih: from.h,
-                        iw: from.w,
-                        dst: target.at(block, 0),
-                        ow: to.w,
-                        y0: y.start,
-                        y1: y.end,
-                        kernel,
-                        stride,
-                        pad_top: rows.before,
-                        pad_left: columns.before,
-                        weights: weights.as_ptr(),
-                        bias: bias.as_ptr(),
-                        activation: op.activation,
-                    });
+                for y0 in y.clone().step_by(run) {
+                    let y1 = y.end.min(y0 + run);
+                    // SAFETY: source and destination have these blocks and rows, which belong to this task alone; `packed`
+                    // was laid out by `build`.
+                    unsafe {
+                        (op.kernels.depthwise)(&micro::Depthwise {
+                            src: src.at(op.blocks[block] as usize, 0),
+                            ih: from.h,
+                            iw: from.w,
+                            dst: target.at(block, 0),
+                            ow: to.w,
+                            y0,
+                            y1,
+                            kernel,
+                            stride,
+                            dilation,
+                            pad_top: rows.before,
+                            pad_left: columns.before,
+                            weights: weights.as_ptr(),
+                            bias: bias.as_ptr(),
+                            bounds: epilogue.bounds,
+                        });
+                        epilogue.finish(target.at(block, y0 * to.w), (y1 - y0) * to.w);
+                    }
                 }
             }
         });

@@ -2,9 +2,10 @@
 
 use crate::activation::Activation;
 use crate::backend::Kernels;
-use crate::error::Error;
+use crate::error::{Error, expect_len};
 use crate::fold::{BatchNorm, fold};
 use crate::isa::Isa;
+use crate::tensor::ChannelOrder;
 use alloc::vec::Vec;
 
 /// What most operators can be told.
@@ -14,12 +15,22 @@ pub(crate) struct Options<'a> {
     pub(crate) batch_norm: Option<BatchNorm<'a>>,
     pub(crate) activation: Activation,
     pub(crate) isa: Option<Isa>,
+    pub(crate) groups: Option<usize>,
+    pub(crate) input_order: Option<&'a ChannelOrder>,
+    pub(crate) output_order: Option<&'a ChannelOrder>,
 }
 
 impl Options<'_> {
     /// The table of kernels to pack for.
     pub(crate) fn kernels(&self) -> Result<&'static Kernels, Error> {
+        self.activation.check()?;
         Ok(self.isa.map_or_else(Isa::from_env, Ok)?.kernels())
+    }
+
+    /// Where the channels lie of an operator that leaves each in its lane.
+    pub(crate) fn input_order(&self, channels: usize) -> Result<ChannelOrder, Error> {
+        let order = self.input_order.cloned().unwrap_or_else(|| ChannelOrder::identity(channels));
+        expect_len("input order", channels, order.channels()).map(|()| order)
     }
 
     /// Per output channel, what the weights are multiplied by, and the bias.
@@ -74,6 +85,31 @@ macro_rules! builder {
         /// What follows the sum. Default: [`Activation::None`](crate::Activation::None).
         pub fn activation(mut self, activation: crate::Activation) -> Self {
             self.options.activation = activation;
+            self
+        }
+    };
+    (@setter groups) => {
+        /// Groups of channels that do not see each other. Default: 1.
+        ///
+        /// Groups whose outputs share a register are computed together, with weights of zero in each other's places: there, a
+        /// NaN or an infinity of one group's input makes the other's output NaN.
+        pub fn groups(mut self, groups: usize) -> Self {
+            self.options.groups = Some(groups);
+            self
+        }
+    };
+    (@setter input_order) => {
+        /// The slot of the source in which each input channel lies. Default: channel `i` in slot `i`.
+        pub fn input_order(mut self, order: &'a crate::ChannelOrder) -> Self {
+            self.options.input_order = Some(order);
+            self
+        }
+    };
+    (@setter output_order) => {
+        /// The slot of the destination into which each output channel is written. Default: channel `o` in slot `o`.
+        /// Slots of no channel hold unspecified values afterwards.
+        pub fn output_order(mut self, order: &'a crate::ChannelOrder) -> Self {
+            self.options.output_order = Some(order);
             self
         }
     };

@@ -5,15 +5,15 @@
 //! source may be split, concatenated and shuffled without having been moved. Work is cut into panels and runs of pixels.
 
 use crate::activation::Activation;
-use crate::error::{Error, expect_fit, expect_len, invalid};
+use crate::error::Error;
 use crate::micro::gemm::{PixelStep, Upcoming};
-use crate::operators::call::{Call, maps, runs};
+use crate::operators::call::{Call, maps, residual, runs};
+use crate::operators::filters::{Channels, Filters};
 use crate::operators::options::builder;
-use crate::pack::{Packed, Packer, Product};
+use crate::pack::{Packed, Product};
 use crate::tensor::{BLOCK, ChannelOrder, Shape, View, ViewMut, extent};
-use crate::threads::Serial;
 use crate::threads::share::{Target, grid, part};
-use alloc::{format, vec::Vec};
+use alloc::vec::Vec;
 use core::ops::Range;
 
 /// Input channels per pass over the pixels; longer sums are parked in `dst` between passes. It bounds the table of
@@ -41,9 +41,7 @@ const KC: usize = 512;
 /// ```
 #[derive(Debug)]
 pub struct Pointwise {
-    packed: Packed,
-    /// Where the inputs of the panels lie, in memory order.
-    slots: Vec<u32>,
+    filters: Filters,
     activation: Activation,
     ic: usize,
     oc: usize,
@@ -55,149 +53,34 @@ pub struct Pointwise {
 
 builder!(
     Pointwise,
-    PointwiseBuilder<'a>(ic: usize, oc: usize) {
-        groups: usize = 1,
-        input_order: Option<&'a ChannelOrder> = None,
-        output_order: Option<&'a ChannelOrder> = None
-    },
-    bias batch_norm activation isa
+    PointwiseBuilder<'a>(ic: usize, oc: usize),
+    bias batch_norm activation isa groups input_order output_order
 );
 
-impl<'a> PointwiseBuilder<'a> {
-    /// Groups of channels that do not see each other. Default: 1.
-    ///
-    /// Groups whose outputs share a block of sixteen slots are computed together, with weights of zero in each other's
-    /// places: there, a NaN or an infinity of one group's input makes the other's output NaN.
-    pub fn groups(mut self, groups: usize) -> Self {
-        self.groups = groups;
-        self
-    }
-
-    /// The slot of the source in which each input channel lies. Default: channel `i` in slot `i`.
-    pub fn input_order(mut self, order: &'a ChannelOrder) -> Self {
-        self.input_order = Some(order);
-        self
-    }
-
-    /// The slot of the destination into which each output channel is written. Default: channel `o` in slot `o`.
-    /// Slots of no channel hold unspecified values afterwards.
-    pub fn output_order(mut self, order: &'a ChannelOrder) -> Self {
-        self.output_order = Some(order);
-        self
-    }
-
+impl PointwiseBuilder<'_> {
     /// Packs `weights`, `oc` rows of `ic / groups` numbers.
     ///
     /// # Errors
     /// Where channels, groups or orders do not fit each other, a slice has the wrong length, or `KERNELS_ISA` is wrong.
     pub fn build(self, weights: &[f32]) -> Result<Pointwise, Error> {
-        let Self { ic, oc, groups, .. } = self;
-        if ic == 0 || oc == 0 {
-            return Err(invalid("channels", format_args!("{ic} to {oc}: both must be at least 1")));
-        }
-        if groups == 0 || !ic.is_multiple_of(groups) || !oc.is_multiple_of(groups) {
-            let why = format_args!("{ic} to {oc} channels do not divide into {groups} groups");
-            return Err(invalid("groups", why));
-        }
-        let (group_ic, group_oc) = (ic / groups, oc / groups);
-        let weights_len = group_ic.checked_mul(oc).ok_or_else(|| invalid("channels", "too many"))?;
-        expect_len("weights", weights_len, weights.len())?;
-        let identity =
-            |order: Option<&ChannelOrder>, n| order.cloned().unwrap_or_else(|| ChannelOrder::identity(n));
-        let (input, output) = (identity(self.input_order, ic), identity(self.output_order, oc));
-        expect_len("input order", ic, input.channels())?;
-        expect_len("output order", oc, output.channels())?;
-        let kernels = self.options.kernels()?;
-        let (scale, bias) = self.options.fold(oc)?;
-        let channels = channels_by_slot(&output)?;
-
-        // Registers of slots, with the groups that each needs; neighbours with the same needs form panels.
-        let lanes = kernels.lanes;
-        let groups_of = |register: &[u32]| {
-            let mut groups: Vec<usize> =
-                register.iter().filter(|&&c| c != NONE).map(|&c| c as usize / group_oc).collect();
-            groups.dedup();
-            groups.sort_unstable();
-            groups.dedup();
-            groups
-        };
-        let registers: Vec<Vec<usize>> = channels.chunks(lanes).map(groups_of).collect();
-        let mut packer = Packer::new(kernels, true);
-        // Slot and channel of each input, panels with the same needs one after the other.
-        let mut inputs: Vec<(u32, u32)> = Vec::new();
-        let mut previous: &[usize] = &[];
-        let mut start = 0;
-        let mut register = 0;
-        for alike in registers.chunk_by(|a, b| a == b) {
-            let (needs, end) = (&alike[0], register + alike.len());
-            if !needs.is_empty() {
-                if previous != needs.as_slice() {
-                    start = inputs.len();
-                    let channels = needs.iter().flat_map(|group| group * group_ic..(group + 1) * group_ic);
-                    inputs.extend(channels.map(|channel| (input.slots()[channel], channel as u32)));
-                    inputs[start..].sort_unstable();
-                    previous = needs;
-                }
-                let last = &channels[(end - 1) * lanes..][..lanes];
-                let ragged = last[lanes / 2..].iter().all(|&channel| channel == NONE);
-                packer.cut(register..end, ragged, start..inputs.len())?;
-            }
-            register = end;
-        }
-        let channel = |slot: usize| channels.get(slot).filter(|&&c| c != NONE).map(|&c| c as usize);
-        let packed = packer.pack(channel, &bias, |o| {
-            let (row, first, scale) =
-                (&weights[o * group_ic..][..group_ic], o / group_oc * group_ic, scale[o]);
-            let inputs = &inputs;
-            // Inputs of another group that shares the register are zero.
-            move |k| match row.get((inputs[k].1 as usize).wrapping_sub(first)) {
-                Some(&weight) => (f64::from(weight) * scale) as f32,
-                None => 0.0,
-            }
-        });
+        let Self { ic, oc, options } = self;
+        let channels = Channels::new(ic, oc, &options, 1, weights.len())?;
+        let row = channels.ic / channels.groups;
         Ok(Pointwise {
-            packed,
-            slots: inputs.into_iter().map(|(slot, _)| slot).collect(),
-            activation: self.options.activation,
+            filters: Filters::pack(&channels, 1, &options, |o, i, _| weights[o * row + i])?,
+            activation: options.activation,
             ic,
             oc,
-            src_slots: input.width(),
-            dst_slots: output.width(),
-            dense: output.is_identity(),
+            src_slots: channels.src_slots(),
+            dst_slots: channels.dst_slots(),
+            dense: channels.output.is_none_or(ChannelOrder::is_identity),
         })
     }
 }
 
-/// No channel.
-const NONE: u32 = u32::MAX;
-
-/// Which channel lies in each slot of `order`, in whole blocks.
-fn channels_by_slot(order: &ChannelOrder) -> Result<Vec<u32>, Error> {
-    let (oc, slots) = (order.channels(), order.width());
-    if slots > oc.saturating_mul(64).saturating_add(1 << 20) {
-        return Err(invalid("output order", format_args!("{oc} channels spread over {slots} slots")));
-    }
-    let len = extent::expect("output order", extent::product([slots.div_ceil(BLOCK), BLOCK]))?;
-    let mut channels = alloc::vec![NONE; len];
-    for (channel, &slot) in order.slots().iter().enumerate() {
-        let free = &mut channels[slot as usize];
-        if *free != NONE {
-            return Err(invalid("output order", format_args!("slot {slot} is named twice")));
-        }
-        *free = channel as u32;
-    }
-    Ok(channels)
-}
-
 runs!(Pointwise(src: View<'_>, dst: ViewMut<'_>));
 maps!(Pointwise, at_least, "pointwise from {} to {} slots", src_slots, dst_slots);
-
-impl<'a> Call<'a, Pointwise> {
-    /// Adds `residual`, shaped and ordered like `dst`, before the activation.
-    pub fn residual(self, residual: View<'a>) -> Self {
-        Self { residual: Some(residual), ..self }
-    }
-}
+residual!(Pointwise);
 
 impl Pointwise {
     /// Input channels.
@@ -208,11 +91,6 @@ impl Pointwise {
     /// Output channels.
     pub fn oc(&self) -> usize {
         self.oc
-    }
-
-    /// To run with `residual`, shaped and ordered like `dst`, added before the activation.
-    pub fn residual<'a>(&'a self, residual: View<'a>) -> Call<'a, Self> {
-        self.on(&Serial).residual(residual)
     }
 
     /// Slots, height and width of the destination; it may have more slots.
@@ -232,12 +110,10 @@ impl Pointwise {
         let (op, to) = (call.op, dst.shape());
         op.check(src.shape(), to)?;
         extent::expect_offsets(src.shape().reach(src.block_stride()), src.shape())?;
-        if let Some(residual) = &call.residual {
-            expect_fit(residual.shape() == to, || format!("residual is {}, dst is {to}", residual.shape()))?;
-        }
-        let (pixels, mr) = (to.pixels(), op.packed.kernels.tiles[0].mr);
+        call.expect_residual(to)?;
+        let (pixels, mr) = (to.pixels(), op.filters.packed.kernels.tiles[0].mr);
         let job = Job { op, src, residual: call.residual, dst: Target::new(&mut dst), first_block: 0 };
-        grid(call.parallel, op.packed.panels.len(), pixels.div_ceil(mr), &|panels, tiles| {
+        grid(call.parallel, op.filters.packed.panels.len(), pixels.div_ceil(mr), &|panels, tiles| {
             let run = (tiles.start * mr).min(pixels)..(tiles.end * mr).min(pixels);
             // SAFETY: shapes were checked above; tasks write disjoint panels or disjoint pixels.
             unsafe { job.run(panels, run, Upcoming::NOTHING) };
@@ -252,13 +128,13 @@ impl Pointwise {
 
     /// The packed weights.
     pub(crate) fn packed(&self) -> &Packed {
-        &self.packed
+        &self.filters.packed
     }
 
     /// Cuts the panels into runs of at least `slots` output slots, whole blocks each; with the first slot of each.
     pub(crate) fn chunks(&self, slots: usize) -> Vec<(Range<usize>, usize)> {
         let mut chunks: Vec<(Range<usize>, usize)> = Vec::new();
-        for (index, panel) in self.packed.panels.iter().enumerate() {
+        for (index, panel) in self.filters.packed.panels.iter().enumerate() {
             match chunks.last_mut() {
                 Some((panels, first)) if panel.slot < *first + slots || panel.slot % BLOCK != 0 => {
                     panels.end = index + 1;
@@ -275,8 +151,8 @@ impl Pointwise {
     /// Where `dst` is too short or the source does not fit.
     pub(crate) fn run_chunk(&self, src: View<'_>, panels: Range<usize>, dst: &mut [f32], after: Upcoming) {
         let (from, stride) = (src.shape(), src.shape().block_stride());
-        let first = self.packed.panels[panels.start].slot;
-        let end = self.packed.panels.get(panels.end).map_or(self.dst_slots, |panel| panel.slot);
+        let first = self.filters.packed.panels[panels.start].slot;
+        let end = self.filters.packed.panels.get(panels.end).map_or(self.dst_slots, |panel| panel.slot);
         let needed = extent::product([(end - first).div_ceil(BLOCK), stride]);
         assert!(needed.is_some_and(|needed| dst.len() >= needed), "{} elements for a chunk", dst.len());
         self.try_output_shape(from)
@@ -305,13 +181,14 @@ impl Job<'_> {
     /// these panels' pixels of the destination.
     unsafe fn run(&self, panels: Range<usize>, pixels: Range<usize>, after: Upcoming) {
         let Self { op, src, dst, .. } = self;
-        let packed = &op.packed;
+        let packed = &op.filters.packed;
         let block_stride = src.block_stride();
         let (residual, residual_block_stride) = match &self.residual {
             None => (core::ptr::null(), 0),
             Some(view) => (view.at(0, pixels.start), view.block_stride()),
         };
         let to = dst.at(0, pixels.start).wrapping_sub(self.first_block * dst.block_stride());
+        let epilogue = packed.kernels.epilogue(op.activation);
         let mut offsets = [0u32; KC];
         let mut filled = 0..0;
         for panel in panels.clone() {
@@ -323,7 +200,8 @@ impl Job<'_> {
             for start in inputs.clone().step_by(KC) {
                 let k = start..inputs.end.min(start + KC);
                 if filled != k {
-                    for (offset, &slot) in offsets.iter_mut().zip(&op.slots[k.clone()]) {
+                    let slots = &op.filters.slots(panel)[start - inputs.start..];
+                    for (offset, &slot) in offsets[..k.len()].iter_mut().zip(slots) {
                         let slot = slot as usize;
                         *offset = (slot / BLOCK * block_stride + slot % BLOCK) as u32;
                     }
@@ -339,6 +217,8 @@ impl Job<'_> {
                         k,
                         src: src.at(0, pixels.start),
                         step: PixelStep::Blocked,
+                        src_step: BLOCK,
+                        dst_step: BLOCK,
                         pixels: pixels.len(),
                         dst: to,
                         dst_block_stride: dst.block_stride(),
@@ -346,7 +226,7 @@ impl Job<'_> {
                         residual_block_stride,
                         first,
                         last,
-                        activation: op.activation,
+                        epilogue: &epilogue,
                         prefetch: if last { [next, also] } else { [Upcoming::NOTHING; 2] },
                     });
                 }

@@ -1,14 +1,14 @@
 //! Pooling.
 
 use crate::backend::Kernels;
-use crate::error::{Error, expect_fit};
+use crate::error::{Error, expect_fit, invalid};
 use crate::micro::pool as micro;
 use crate::operators::call::{Call, maps, runs};
 use crate::operators::options::{Options, builder};
 use crate::tensor::{BLOCK, Shape, View, ViewMut};
 use crate::threads::Parallel;
 use crate::threads::share::{Target, grid};
-use crate::window::Window;
+use crate::window::{Padding, Window};
 use alloc::format;
 
 /// What the two pools share: a window that slides.
@@ -21,14 +21,25 @@ struct Pool {
 
 impl Pool {
     fn new(window: Window, count_pad: bool, options: Options<'_>) -> Result<Self, Error> {
-        window.expect_square(&[2, 3, 5])?;
+        window.expect_sound()?;
+        if window.dilation != [1, 1] {
+            return Err(invalid("dilation", format_args!("{:?}: must be 1", window.dilation)));
+        }
+        // So that every window holds a pixel. (That of "same" is less than the kernel.)
+        if let Padding::Sides { top, bottom, left, right } = window.padding {
+            let ([kh, kw], padding) = (window.kernel, window.padding);
+            if top.max(bottom) >= kh || left.max(right) >= kw {
+                let why = format_args!("{padding:?} is not smaller than the window, {window}");
+                return Err(invalid("padding", why));
+            }
+        }
         Ok(Self { kernels: options.kernels()?, window, count_pad })
     }
 
     fn output_shape(&self, src: Shape) -> Result<Shape, Error> {
         src.try_len()?;
-        let (h, w) = self.window.output(src.h, src.w)?;
-        let shape = Shape { h, w, ..src };
+        let [rows, columns] = self.window.axes(src.h, src.w)?;
+        let shape = Shape { h: rows.len, w: columns.len, ..src };
         shape.try_len().map(|_| shape)
     }
 
@@ -41,6 +52,7 @@ impl Pool {
     ) -> Result<(), Error> {
         let (from, to) = (src.shape(), dst.shape());
         let [rows, columns] = self.window.axes(from.h, from.w)?;
+        let padded = self.count_pad.then_some([rows.padded, columns.padded]);
         let target = Target::new(&mut dst);
         grid(parallel, to.blocks(), to.h, &|blocks, y| {
             for block in blocks {
@@ -55,11 +67,11 @@ impl Pool {
                         ow: to.w,
                         y0: y.start,
                         y1: y.end,
-                        kernel: self.window.kernel[0],
-                        stride: self.window.stride[0],
+                        kernel: self.window.kernel,
+                        stride: self.window.stride,
                         pad_top: rows.before,
                         pad_left: columns.before,
-                        count_pad: self.count_pad,
+                        padded,
                     });
                 }
             }
@@ -114,8 +126,8 @@ impl MaxPoolBuilder {
     /// Makes the operator.
     ///
     /// # Errors
-    /// Where the window is not a square of 2, 3 or 5 with stride 1 or 2, no dilation and padding smaller than the kernel,
-    /// or `KERNELS_ISA` is wrong.
+    /// Where kernel or stride is zero, there is a dilation, the padding is not smaller than the kernel, or `KERNELS_ISA` is
+    /// wrong.
     pub fn build(self) -> Result<MaxPool, Error> {
         Pool::new(self.window, false, self.options).map(MaxPool)
     }
@@ -149,7 +161,7 @@ builder!(AveragePool, AveragePoolBuilder(window: Window) { count_include_pad: bo
 
 impl AveragePoolBuilder {
     /// Whether sums are divided by the whole window (the default, as in PyTorch), or by its pixels inside the image (as in
-    /// TensorFlow).
+    /// TensorFlow). Of a last window that hangs over the padding, only what does not is counted.
     pub fn count_include_pad(mut self, count_include_pad: bool) -> Self {
         self.count_include_pad = count_include_pad;
         self

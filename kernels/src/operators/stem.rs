@@ -3,8 +3,9 @@
 use crate::error::{Error, expect_fit, invalid};
 use crate::micro::pool::MaxRow;
 use crate::operators::call::{Call, maps, runs};
-use crate::operators::convolution::{Convolution, Rows};
+use crate::operators::convolution::Convolution;
 use crate::operators::pool::MaxPool;
+use crate::operators::sliding::To;
 use crate::tensor::{BLOCK, Shape, Source, ViewMut, extent};
 use crate::threads::share::{Target, each_once, part, threads};
 use crate::threads::{Parallel, Serial};
@@ -124,11 +125,11 @@ impl Stem {
         expect_fit(scratch.len() / ring >= bands, || {
             format!("{} elements of scratch, {} needed", scratch.len(), bands.saturating_mul(ring))
         })?;
-        let rows = Rows::new(&op.conv, src, 3 * row)?;
-        let max_row = op.conv.packed().kernels.max_row;
+        let job = op.conv.job(src, 3 * row, None)?;
+        let (panels, max_row) = (op.conv.packed().panels.len(), op.conv.packed().kernels.max_row);
         let (scratch, target) = (Target::of(scratch, ring), Target::new(&mut dst));
         each_once(call.parallel, bands, &|band| {
-            let mut rows = rows.clone();
+            let mut job = job.clone();
             let ring = scratch.at(band, 0);
             let mut next = 0;
             for py in part(to.h, bands, band) {
@@ -137,7 +138,8 @@ impl Stem {
                 // holds the window's rows, for they are at most three, one after the other.
                 unsafe {
                     for y in window(0).max(next)..window(2) + 1 {
-                        rows.compute(y, ring.add(y % 3 * row));
+                        let to = To { dst: ring.add(y % 3 * row), residual: core::ptr::null() };
+                        job.compute(0..panels, y..y + 1, to);
                         next = y + 1;
                     }
                     for block in 0..to.blocks() {

@@ -133,6 +133,28 @@ impl ChannelOrder {
         Ok(Self { slots: slots.collect::<Result<_, _>>()? })
     }
 
+    /// For operators that keep lanes as they are: the blocks that hold a channel, and where each channel lies if these alone
+    /// are kept, one after the other.
+    ///
+    /// # Errors
+    /// Where a slot is named twice.
+    pub(crate) fn kept_lanes(&self) -> Result<(Vec<u32>, Self), Error> {
+        let mut sorted = self.slots.clone();
+        sorted.sort_unstable();
+        if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(invalid("input order", "a slot is named twice"));
+        }
+        let block_of = |slot: u32| slot / BLOCK as u32;
+        let mut blocks: Vec<u32> = sorted.into_iter().map(block_of).collect();
+        blocks.dedup();
+        let slots = self.slots.iter().map(|&slot| {
+            let block = blocks.partition_point(|&block| block < block_of(slot));
+            (block * BLOCK) as u32 + slot % BLOCK as u32
+        });
+        let slots = slots.collect();
+        Ok((blocks, Self { slots }))
+    }
+
     /// The order that undoes this one: `order.select(&order.inverse()?)` is the identity.
     ///
     /// # Errors

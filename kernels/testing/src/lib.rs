@@ -74,8 +74,8 @@
 //! # assert!(problems.seeded(1).take(20).any(|p| p.bias().is_some()));
 //! ```
 //!
-//! The others are [`affine`], [`add`], [`activate`], [`max_pool`], [`average_pool`], [`global_average`], [`shuffle`],
-//! [`upsample_2x`], [`softmax`], [`stem`] and [`head`]. An operator of your own is an [`Operator`]: its shapes, its parameters, and its
+//! The others are [`transposed`], [`affine`], [`add`], [`mul`], [`activate`], [`prelu`], [`layer_norm`], [`max_pool`],
+//! [`average_pool`], [`global_average`], [`shuffle`], [`resize`], [`softmax`], [`stem`] and [`head`]. An operator of your own is an [`Operator`]: its shapes, its parameters, and its
 //! definition in a few lines; everything else here then works for it.
 //!
 //! # How results are compared
@@ -100,6 +100,7 @@
 //! read and written through channel orders of all kinds. The tests of `kernels` and its fuzz targets are made of it.
 #![forbid(unsafe_code)]
 
+mod activation;
 pub mod blocked;
 mod data;
 mod expected;
@@ -109,13 +110,14 @@ pub mod operators;
 mod problem;
 mod problems;
 
+pub use activation::activation_error;
 pub use data::{Data, Random};
 pub use expected::{Expected, Layout, absolute, assert_same_bits, error_bound, positive};
 pub use fault::{Difference, Fault};
 pub use guard::{Guarded, SENTINEL, Written, is_sentinel};
 pub use operators::{
-    activate, add, affine, average_pool, convolution, depthwise, global_average, head, linear, max_pool,
-    pointwise, shuffle, softmax, stem, upsample_2x,
+    activate, add, affine, average_pool, convolution, depthwise, global_average, head, layer_norm, linear,
+    max_pool, mul, pointwise, prelu, resize, shuffle, softmax, stem, transposed,
 };
 pub use problem::{Operator, Problem};
 pub use problems::{Limits, Pad, Problems, config, fit};
@@ -131,7 +133,7 @@ pub use proptest;
 /// #[allow(unused_imports)]
 /// use kernels_testing::printed::*;
 ///
-/// let p = Problem::new(MaxPool { src: Shape { c: 1, h: 3, w: 2 }, window: Window { kernel: [2, 2], stride: [2, 2], dilation: [1, 1], padding: Same } }, With(NaN), 7);
+/// let p = Problem::new(MaxPool { src: Shape { c: 1, h: 3, w: 2 }, window: Window { kernel: [2, 2], stride: [2, 2], dilation: [1, 1], padding: Same, ceil: false } }, With(NaN), 7);
 /// assert_eq!(p.oh(), 2);
 /// ```
 pub mod printed {

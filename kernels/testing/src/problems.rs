@@ -39,6 +39,7 @@ pub struct Limits {
     pub(crate) strides: Vec<[usize; 2]>,
     pub(crate) dilations: Vec<[usize; 2]>,
     pub(crate) pads: Vec<Pad>,
+    pub(crate) ceil: Vec<bool>,
     pub(crate) bias: Vec<bool>,
     pub(crate) batch_norm: Vec<bool>,
     pub(crate) residual: Vec<bool>,
@@ -58,6 +59,7 @@ impl Limits {
             strides: vec![[1, 1]],
             dilations: vec![[1, 1]],
             pads: vec![Pad::Zero],
+            ceil: vec![false],
             bias: vec![false],
             batch_norm: vec![false],
             residual: vec![false],
@@ -79,7 +81,8 @@ impl Limits {
     pub fn window(&self) -> impl Strategy<Value = Window> + use<> {
         let sizes = (choose(&self.kernels), choose(&self.strides), choose(&self.dilations));
         let sides = [0..64usize, 0..64, 0..64, 0..64];
-        (sizes, choose(&self.pads), sides).prop_map(|((kernel, stride, dilation), pad, sides)| {
+        let rest = (choose(&self.pads), choose(&self.ceil), sides);
+        (sizes, rest).prop_map(|((kernel, stride, dilation), (pad, ceil, sides))| {
             let extent = [0, 1].map(|axis| (kernel[axis] - 1) * dilation[axis] + 1);
             let [top, bottom, left, right] = [0, 1, 2, 3].map(|i| sides[i] % extent[i / 2]);
             let both = |[h, w]: [usize; 2]| Padding::Sides { top: h, bottom: h, left: w, right: w };
@@ -90,7 +93,7 @@ impl Limits {
                 Pad::Uneven => Padding::Sides { top, bottom, left, right },
                 Pad::Same => Padding::Same,
             };
-            Window { kernel, stride, dilation, padding }
+            Window { kernel, stride, dilation, padding, ceil }
         })
     }
 
@@ -187,6 +190,8 @@ impl<O: Operator> Problems<O> {
         dilations: [usize; 2];
         /// Kinds of padding.
         pads: Pad;
+        /// Whether a last window may hang over the padding.
+        ceil: bool;
         /// Whether there is a bias.
         bias: bool;
         /// Whether a batch normalisation follows.

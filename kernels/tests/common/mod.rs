@@ -18,6 +18,24 @@ pub(crate) const CHANNELS: std::ops::RangeInclusive<usize> = 1..=130;
 
 pub(crate) const ACTIVATIONS: [Activation; 3] = [Activation::None, Activation::Relu, Activation::Relu6];
 
+/// Those, and one of each other kind.
+pub(crate) const ALL_ACTIVATIONS: [Activation; 14] = [
+    Activation::None,
+    Activation::Relu,
+    Activation::Relu6,
+    Activation::Clamp { low: -3.0, high: f32::INFINITY },
+    Activation::LeakyRelu { slope: 0.1 },
+    Activation::LeakyRelu { slope: 1.5 },
+    Activation::HardSigmoid { slope: 0.2, offset: 0.5 },
+    Activation::HardSwish,
+    Activation::Sigmoid,
+    Activation::Silu,
+    Activation::Tanh,
+    Activation::Elu { alpha: 1.0 },
+    Activation::Gelu,
+    Activation::GeluTanh,
+];
+
 pub(crate) const POISONS: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
 
 /// Numbers of all kinds, now and then something among them that is none.

@@ -4,7 +4,7 @@ use super::*;
 use kernels::{
     Activate, Add, Affine, AveragePool, Convolution, Depthwise, GlobalAverage, Head, Image, Linear,
 };
-use kernels::{Materialize, MaxPool, Pointwise, Stem, Upsample, layout};
+use kernels::{LayerNorm, Materialize, MaxPool, Mul, PRelu, Pointwise, Resize, Stem, Transposed, layout};
 use kernels_testing::operators as op;
 
 /// A builder told everything that a problem has besides the weights.
@@ -29,10 +29,13 @@ fn pointwise_builder<'a>(
     configured!(Pointwise::builder(conv.src.c, conv.oc), conv, parameters, isa).groups(conv.groups)
 }
 
-fn convolution(conv: &op::Convolution, parameters: &op::ConvolutionParameters, isa: Isa) -> Convolution {
-    configured!(Convolution::builder(conv.src.c, conv.oc, conv.window), conv, parameters, isa)
-        .build(&parameters.weights)
-        .unwrap()
+fn convolution_builder<'a>(
+    conv: &op::Convolution,
+    parameters: &'a op::ConvolutionParameters,
+    isa: Isa,
+) -> kernels::ConvolutionBuilder<'a> {
+    let builder = Convolution::builder(conv.src.c, conv.oc, conv.window);
+    configured!(builder, conv, parameters, isa).groups(conv.groups)
 }
 
 pub(crate) fn check_pointwise(p: &Problem<op::Convolution>, how: &How) {
@@ -79,24 +82,49 @@ pub(crate) fn check_depthwise(p: &Problem<op::Convolution>, how: &How) {
 }
 
 pub(crate) fn check_convolution(p: &Problem<op::Convolution>, how: &How) {
-    let (blocked, planar, shape) = (how.src(p), p.src_nchw(), p.dst_shape());
-    let order = &ChannelOrder::identity(p.oc());
+    let output = how.output.clone().unwrap_or_else(|| ChannelOrder::identity(p.oc()));
+    let spare = how.output.as_ref().map_or(0, |_| how.spare[1]);
+    let shape = Shape { c: output.width() + spare, ..p.dst_shape() };
+    let (blocked, planar) = (how.src(p), p.src_nchw());
+    let residual = p.parameters().residual.as_ref();
+    let residual = residual.map(|residual| Framed::through(residual, &output, shape.c, how.frames[0]));
     for isa in isas() {
-        let op = convolution(p.op(), p.parameters(), isa);
-        assert_eq!(op.output_shape(p.src_shape()), shape, "{isa}: {p:?}");
-        check_runs((p, how), (shape, order), format_args!("convolution, {isa}"), &|parallel, dst| {
-            op.on(parallel).run(blocked.view(), dst);
+        let mut builder = convolution_builder(p.op(), p.parameters(), isa);
+        if let Some(order) = &how.output {
+            builder = builder.output_order(order);
+        }
+        let plain = builder.build(p.weights()).unwrap();
+        if let Some(order) = &how.input {
+            builder = builder.input_order(order);
+        }
+        let op = builder.build(p.weights()).unwrap();
+        assert_eq!(plain.output_shape(p.src_shape()), Shape { c: output.width(), ..shape }, "{isa}: {p:?}");
+        assert_eq!((op.ic(), op.oc()), (p.ic(), p.oc()));
+        let run = |call: kernels::Call<'_, Convolution>, source: kernels::Source<'_>, dst: ViewMut<'_>| {
+            match &residual {
+                Some(residual) => call.residual(residual.view()).run(source, dst),
+                None => call.run(source, dst),
+            }
+        };
+        check_runs((p, how), (shape, &output), format_args!("convolution, {isa}"), &|parallel, dst| {
+            run(op.on(parallel), blocked.view().into(), dst);
         });
-        check_runs((p, how), (shape, order), format_args!("planar convolution, {isa}"), &|parallel, dst| {
-            op.on(parallel).run(Image::planar(&planar, p.src_shape()).unwrap(), dst);
-        });
+        check_runs(
+            (p, how),
+            (shape, &output),
+            format_args!("planar convolution, {isa}"),
+            &|parallel, dst| {
+                run(plain.on(parallel), Image::planar(&planar, p.src_shape()).unwrap().into(), dst);
+            },
+        );
     }
 }
 
 pub(crate) fn check_stem(p: &Problem<op::Stem>, how: &How) {
     let (planar, order) = (p.src_nchw(), &ChannelOrder::identity(p.op().conv.oc));
     for isa in isas() {
-        let op = convolution(&p.op().conv, p.parameters(), isa);
+        let builder = convolution_builder(&p.op().conv, p.parameters(), isa);
+        let op = builder.build(&p.parameters().weights).unwrap();
         let pool = MaxPool::builder(p.op().pool).isa(isa).build().unwrap();
         let op = Stem::builder(op, pool).build().unwrap();
         check_runs((p, how), (p.dst_shape(), order), format_args!("stem, {isa}"), &|parallel, dst| {
@@ -230,10 +258,74 @@ pub(crate) fn check_shuffle(p: &Problem<op::Shuffle>, how: &How) {
     }
 }
 
-pub(crate) fn check_upsample(p: &Problem<op::Upsample2x>, how: &How) {
+pub(crate) fn check_resize(p: &Problem<op::Resize>, how: &How) {
     let (src, order) = (how.src(p), &ChannelOrder::identity(p.dst_shape().c));
-    let op = Upsample::builder().build().unwrap();
-    check_runs((p, how), (p.dst_shape(), order), format_args!("upsample"), &|parallel, dst| {
-        op.on(parallel).run(src.view(), dst);
-    });
+    for isa in isas() {
+        let builder = Resize::builder(p.op().interpolation).coordinates(p.op().coordinates);
+        let op = builder.isa(isa).build().unwrap();
+        check_runs((p, how), (p.dst_shape(), order), format_args!("resize, {isa}"), &|parallel, dst| {
+            op.on(parallel).run(src.view(), dst);
+        });
+    }
+}
+
+pub(crate) fn check_mul(p: &Problem<op::Mul>, how: &How) {
+    let (a, b) = (how.src(p), Framed::holding(p.parameters(), how.frames[0]));
+    let order = &ChannelOrder::identity(p.dst_shape().c);
+    for isa in isas() {
+        let op = Mul::builder().activation(p.activation()).isa(isa).build().unwrap();
+        check_runs((p, how), (p.dst_shape(), order), format_args!("multiply, {isa}"), &|parallel, dst| {
+            op.on(parallel).run(a.view(), b.view(), dst);
+        });
+    }
+}
+
+pub(crate) fn check_prelu(p: &Problem<op::PRelu>, how: &How) {
+    let (src, order) = (how.src(p), &ChannelOrder::identity(p.dst_shape().c));
+    for isa in isas() {
+        let op = PRelu::builder().isa(isa).build(p.parameters()).unwrap();
+        check_runs((p, how), (p.dst_shape(), order), format_args!("PReLU, {isa}"), &|parallel, dst| {
+            op.on(parallel).run(src.view(), dst);
+        });
+    }
+}
+
+pub(crate) fn check_layer_norm(p: &Problem<op::LayerNorm>, how: &How) {
+    let src = how.src(p);
+    for isa in isas() {
+        let mut builder = LayerNorm::builder(p.src_shape().c).eps(p.op().eps).isa(isa);
+        if let Some(order) = &how.input {
+            builder = builder.input_order(order);
+        }
+        let op = builder.build(p.gamma(), p.beta()).unwrap();
+        let (order, shape) = (op.output_order(), op.output_shape(src.view().shape()));
+        let shape = Shape { c: shape.c + how.spare[1], ..shape };
+        check_runs((p, how), (shape, order), format_args!("layer norm, {isa}"), &|parallel, dst| {
+            op.on(parallel).run(src.view(), dst);
+        });
+    }
+}
+
+pub(crate) fn check_transposed(p: &Problem<op::Transposed>, how: &How) {
+    let output = how.output.clone().unwrap_or_else(|| ChannelOrder::identity(p.op().oc));
+    let shape = Shape { c: output.width() + how.spare[1], ..p.dst_shape() };
+    let src = how.src(p);
+    for isa in isas() {
+        let op::Transposed { src: from, oc, groups, window, output_padding, activation, .. } = *p.op();
+        let builder = Transposed::builder(from.c, oc, window).output_padding(output_padding);
+        let mut builder = builder.groups(groups).activation(activation).isa(isa);
+        if let Some(bias) = p.bias() {
+            builder = builder.bias(bias);
+        }
+        if let Some(order) = &how.input {
+            builder = builder.input_order(order);
+        }
+        if let Some(order) = &how.output {
+            builder = builder.output_order(order);
+        }
+        let op = builder.build(p.weights()).unwrap();
+        check_runs((p, how), (shape, &output), format_args!("transposed, {isa}"), &|parallel, dst| {
+            op.on(parallel).run(src.view(), dst);
+        });
+    }
 }

@@ -38,7 +38,7 @@ pub(crate) fn graph() -> Result<Graph, Error> {
     let fine = g.push(Op::Concat, &[pooled, stage3])?;
     let fine = g.named("fine", Conv::new(NECK, Window::new(1)).bias(), &[fine])?;
     let coarse = g.named("coarse", Conv::new(NECK, Window::new(1)), &[stage4])?;
-    let coarse = g.push(Op::Upsample2x, &[coarse])?;
+    let coarse = g.push(Op::upsample(2), &[coarse])?;
     let x = g.push(Op::Add(Activation::Relu), &[fine, coarse])?;
 
     // Chains of one, two and three convolutions.

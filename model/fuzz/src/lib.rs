@@ -71,7 +71,7 @@ pub fn load(weights: &dyn Weights) {
     match Network::new(&found.config, &found.weights, Isa::best()) {
         Ok(network) => {
             let image: Vec<f32> = (0..3 * 32 * 32).map(|i| (i % 7) as f32 - 3.0).collect();
-            let mut logits = vec![0.0; network.config().classes];
+            let mut logits = vec![0.0; network.config().outputs()];
             network.run(&Serial, Images::nchw(&image, 1, 32, 32), &mut network.workspace(), &mut logits);
         }
         Err(error) => one_line(&error),

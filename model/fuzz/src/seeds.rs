@@ -1,8 +1,13 @@
 //! Writes whole small networks in every format into the corpora: `seeds CORPUS`. What else the corpora begin with are
 //! the files that the tests read.
 
+#[path = "../../tests/onnx/networks.rs"]
+mod networks;
 #[path = "../../tests/torch_files/mod.rs"]
 mod torch_files;
+#[allow(dead_code, reason = "the tests write more")]
+#[path = "../../tests/onnx/writer.rs"]
+mod writer;
 
 use hdf5_pure::{AttrValue, FileBuilder};
 use kernels::Isa;
@@ -31,6 +36,11 @@ fn main() {
                 fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
             }
         }
+    }
+    fs::create_dir_all(corpus.join("onnx")).unwrap();
+    for (i, bytes) in networks::networks().into_iter().enumerate() {
+        model::onnx::Network::from_bytes(&bytes, Isa::best()).expect("a seed is a whole network");
+        fs::write(corpus.join(format!("onnx/{i}.onnx")), bytes).unwrap();
     }
     fs::create_dir_all(corpus.join("pickle")).unwrap();
     pickles(&corpus.join("pickle"));

@@ -4,4 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use model::weights::Format;
 
-fuzz_target!(|bytes: &[u8]| model_fuzz::open(bytes, &[Format::TorchZip, Format::TorchScript, Format::TorchLegacy]));
+fuzz_target!(|bytes: &[u8]| model_fuzz::open(
+    bytes,
+    &[Format::TorchZip, Format::TorchScript, Format::TorchLegacy]
+));

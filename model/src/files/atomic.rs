@@ -191,9 +191,11 @@ impl Temporary {
     /// Has `make` make a file beside `target`, under a name that nothing there has.
     fn with<T>(target: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(Self, T)> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        // (WASI has no processes.)
+        let process = if cfg!(target_family = "wasm") { 0 } else { std::process::id() };
         loop {
             let number = COUNT.fetch_add(1, Ordering::Relaxed);
-            let path = target.with_file_name(format!(".partial-{}-{number}", std::process::id()));
+            let path = target.with_file_name(format!(".partial-{process}-{number}"));
             match make(&path) {
                 Ok(made) => return Ok((Self(path), made)),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}

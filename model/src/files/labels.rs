@@ -79,7 +79,7 @@ fn decode(bytes: &[u8]) -> Result<String, String> {
         text.ok().filter(|_| rest.is_empty()).ok_or("a damaged UTF-16 text")
     };
     if let Some(found) = super::kind::of(bytes) {
-        return Err(format!("not a list of names, but {found}"));
+        return Err(format!("not a list of names, but {}", found.what));
     }
     let text = match bytes {
         [0xff, 0xfe, ..] => utf_16(u16::from_le_bytes)?,

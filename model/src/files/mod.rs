@@ -3,6 +3,6 @@
 pub mod atomic;
 #[cfg(feature = "fetch")]
 pub mod fetch;
-mod kind;
+pub(crate) mod kind;
 pub mod labels;
 pub mod npy;

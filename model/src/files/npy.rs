@@ -5,7 +5,8 @@
 //! `uint8` of 200 becomes 200.0, `True` 1.0, a float64 beyond float32's range infinity, and NaN stays NaN. Nothing is scaled.
 //! Written are little-endian float32 arrays in C order, as `numpy.save` writes them.
 
-use super::{atomic::AtomicFile, kind};
+use super::atomic::AtomicFile;
+use super::kind::{self, Class, Kind};
 use std::collections::TryReserveError;
 use std::fmt;
 use std::fs::File;
@@ -126,14 +127,24 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Array, NpyError> {
     parse(bytes, Some(bytes.len() as u64))
 }
 
+/// What a file is that is no array, and what to do.
+fn what_else(start: &[u8]) -> String {
+    let Some(Kind { what, class }) = kind::of(start) else { return String::new() };
+    let advice = class.advice().or(match class {
+        Class::Zip => Some("take one array out of it: numpy.save('X.npy', numpy.load(IN)['NAME'])"),
+        Class::Jpeg | Class::Png | Class::WebP => Some("`shufflenet classify` reads photos"),
+        _ => None,
+    });
+    format!(", but {what}{}", advice.map_or(String::new(), |advice| format!(": {advice}")))
+}
+
 /// Reads a file of `file_len` bytes, if that is known.
 fn parse(mut file: impl Read, file_len: Option<u64>) -> Result<Array, NpyError> {
     let mut start = Vec::new();
     file.by_ref().take(6).read_to_end(&mut start)?;
     if start != MAGIC {
-        file.take(120).read_to_end(&mut start)?;
-        let found = kind::of(&start).map_or(String::new(), |found| format!(", but {found}"));
-        return Err(invalid(format!("not a .npy file{found}")));
+        file.take(1018).read_to_end(&mut start)?;
+        return Err(invalid(format!("not a .npy file{}", what_else(&start))));
     }
     let mut version = [0; 2];
     file.read_exact(&mut version)?;

@@ -1,6 +1,6 @@
 //! What a layer costs, from shapes alone. The only definition of these numbers.
 
-use super::{Conv, Graph, Layer, Op};
+use super::{Conv, Graph, Layer, Op, Transposed};
 use crate::Error;
 use kernels::Shape;
 
@@ -115,9 +115,12 @@ fn cost(graph: &Graph, layer: &Layer, shapes: &[Shape]) -> Cost {
         let weights = graph.weights(value);
         let numbers: u64 = if weights.is_empty() { 0 } else { weights.iter().map(|&n| n as u64).product() };
         let per_channel = match &node.op {
-            Op::Conv(conv) => u64::from(conv.bias) + 2 * u64::from(conv.batch_norm),
+            &(Op::Conv(Conv { bias, batch_norm, .. })
+            | Op::Transposed(Transposed { bias, batch_norm, .. })) => {
+                u64::from(bias) + 2 * u64::from(batch_norm)
+            }
             Op::Linear(linear) => u64::from(linear.bias),
-            Op::Affine(_) => 1,
+            Op::Affine(_) | Op::LayerNorm { .. } => 1,
             _ => 0,
         };
         cost.params += numbers + per_channel * node.channels as u64;
@@ -128,9 +131,12 @@ fn cost(graph: &Graph, layer: &Layer, shapes: &[Shape]) -> Cost {
                 (side, window.stride == [1, 1] && !(*groups > 1 && groups == oc && weights[1] == 1))
             }
             Op::Linear(_) => (1.0, true),
+            // Each pixel of the source meets all weights.
+            Op::Transposed(_) => (1.0, false),
             _ => continue,
         };
-        let pixels = shapes[value.index()].pixels();
+        let counted = if matches!(node.op, Op::Transposed(_)) { node.inputs[0] } else { value };
+        let pixels = shapes[counted.index()].pixels();
         let macs = numbers.saturating_mul(pixels as u64);
         cost.macs += macs;
         let (hw, b) = (pixels as f64, macs as f64);

@@ -5,10 +5,10 @@
 //! |---|---|
 //! | dense convolution, 3x3 max pooling of stride 2 | stem: three rows at a time, which never leave the cache |
 //! | 1x1 convolution, global average, fully connected layer | head: the wide map between them is never stored |
-//! | 1x1 convolution, addition | the addition in the convolution's epilogue |
+//! | convolution (not depthwise), addition | the addition in the convolution's epilogue |
 //! | anything with an epilogue, activation | the activation in the epilogue |
 
-use super::{Class, Conv, Graph, Op, Value};
+use super::{Class, Conv, Graph, Linear, Op, Size, Transposed, Value};
 use kernels::{Activation, Padding, Window};
 
 /// Which of them are grouped.
@@ -40,12 +40,16 @@ pub(crate) enum Form {
     Pointwise,
     Depthwise,
     Convolution,
+    Transposed,
     MaxPool,
     AveragePool,
-    Upsample,
+    Resize,
     Add,
+    Mul,
     Activate,
     Affine,
+    PRelu,
+    LayerNorm,
     Copy,
     GlobalAverage,
     Linear,
@@ -64,10 +68,14 @@ impl Form {
             Op::Conv(_) => Self::Convolution,
             Op::MaxPool(_) => Self::MaxPool,
             Op::AveragePool { .. } => Self::AveragePool,
-            Op::Upsample2x => Self::Upsample,
+            Op::Transposed(_) => Self::Transposed,
+            Op::Resize { .. } => Self::Resize,
             Op::Add(_) => Self::Add,
+            Op::Mul(_) => Self::Mul,
             Op::Activate(_) => Self::Activate,
             Op::Affine(_) => Self::Affine,
+            Op::PRelu => Self::PRelu,
+            Op::LayerNorm { .. } => Self::LayerNorm,
             Op::Copy => Self::Copy,
             Op::GlobalAverage => Self::GlobalAverage,
             Op::Linear(_) => Self::Linear,
@@ -78,7 +86,14 @@ impl Form {
     const fn has_epilogue(self) -> bool {
         matches!(
             self,
-            Self::Pointwise | Self::Depthwise | Self::Convolution | Self::Add | Self::Affine | Self::Linear
+            Self::Pointwise
+                | Self::Depthwise
+                | Self::Convolution
+                | Self::Transposed
+                | Self::Add
+                | Self::Mul
+                | Self::Affine
+                | Self::Linear
         )
     }
 
@@ -87,10 +102,12 @@ impl Form {
             Self::Stem => Class::Stem,
             Self::Pointwise => Class::Pointwise,
             Self::Depthwise => Class::Depthwise,
-            Self::Convolution => Class::Dense,
+            Self::Convolution | Self::Transposed => Class::Dense,
             Self::MaxPool | Self::AveragePool | Self::GlobalAverage => Class::Pool,
-            Self::Add | Self::Activate | Self::Affine => Class::Elementwise,
-            Self::Copy | Self::Upsample => Class::Movement,
+            Self::Add | Self::Mul | Self::Activate | Self::Affine | Self::PRelu | Self::LayerNorm => {
+                Class::Elementwise
+            }
+            Self::Copy | Self::Resize => Class::Movement,
             Self::Linear => Class::Linear,
             Self::Head => Class::Head,
         }
@@ -100,7 +117,7 @@ impl Form {
 impl Layer {
     /// The values it reads that it does not make itself: the source, and what is added to it.
     pub(crate) fn reads<'a>(&'a self, graph: &'a Graph) -> impl Iterator<Item = Value> + 'a {
-        let inputs = self.nodes.iter().flat_map(|&node| &graph.nodes()[node].inputs).copied();
+        let inputs = self.nodes.iter().flat_map(|&node| graph.nodes()[node].read()).copied();
         inputs.filter(|value| !self.nodes.contains(&value.index()))
     }
 
@@ -112,9 +129,10 @@ impl Layer {
     /// What slides over the map in its first node, if something does.
     pub fn window(&self, graph: &Graph) -> Option<Window> {
         match graph.nodes()[self.nodes[0]].op {
-            Op::Conv(Conv { window, .. }) | Op::MaxPool(window) | Op::AveragePool { window, .. } => {
-                Some(window)
-            }
+            Op::Conv(Conv { window, .. })
+            | Op::Transposed(Transposed { window, .. })
+            | Op::MaxPool(window)
+            | Op::AveragePool { window, .. } => Some(window),
             _ => None,
         }
     }
@@ -122,12 +140,26 @@ impl Layer {
     /// What its only activation is.
     pub(crate) fn activation(&self, graph: &Graph) -> Activation {
         let of = |&node: &usize| match &graph.nodes()[node].op {
-            Op::Conv(conv) => conv.activation,
-            Op::Linear(linear) => linear.activation,
-            &(Op::Add(activation) | Op::Activate(activation) | Op::Affine(activation)) => activation,
+            &(Op::Conv(Conv { activation, .. })
+            | Op::Transposed(Transposed { activation, .. })
+            | Op::Linear(Linear { activation, .. })
+            | Op::Add(activation)
+            | Op::Mul(activation)
+            | Op::Activate(activation)
+            | Op::Affine(activation)) => activation,
             _ => Activation::None,
         };
         self.nodes.iter().map(of).find(|activation| *activation != Activation::None).unwrap_or_default()
+    }
+}
+
+impl super::Node {
+    /// The values whose numbers it reads: not those that only say a size.
+    fn read(&self) -> &[Value] {
+        match self.op {
+            Op::Resize { to: Size::Like, .. } => &self.inputs[..1],
+            _ => &self.inputs,
+        }
     }
 }
 
@@ -206,17 +238,20 @@ impl Fuser<'_> {
             }
             Op::Add(_) => {
                 let candidates = node.inputs.iter().filter_map(|&input| self.only_for_us(input));
-                let pointwise = |&of: &usize| {
+                let adds = |&of: &usize| {
                     let layer = &self.layers[of];
-                    layer.form == Form::Pointwise && layer.reads(graph).count() == 1 && plain(layer)
+                    let adds = matches!(layer.form, Form::Pointwise | Form::Convolution | Form::Transposed);
+                    adds && layer.reads(graph).count() == 1 && plain(layer)
                 };
                 // The later one, whose source is surely there when the other term is.
-                let of = candidates.filter(pointwise).max_by_key(|&of| self.layers[of].makes());
-                of.is_some_and(|of| self.join(Form::Pointwise, &[of], value))
+                let of = candidates.filter(adds).max_by_key(|&of| self.layers[of].makes());
+                of.is_some_and(|of| self.join(self.layers[of].form, &[of], value))
             }
             Op::MaxPool(Window { kernel: [3, 3], stride: [2, 2], dilation: [1, 1], .. }) => {
                 let Some(of) = self.only_for_us(node.inputs[0]) else { return false };
-                self.layers[of].form == Form::Convolution && self.join(Form::Stem, &[of], value)
+                let layer = &self.layers[of];
+                let conv = layer.form == Form::Convolution && layer.reads(graph).count() == 1;
+                conv && self.join(Form::Stem, &[of], value)
             }
             Op::Linear(linear) if linear.activation == Activation::None => {
                 let average = self.only_for_us(node.inputs[0]);

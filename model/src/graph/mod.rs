@@ -51,7 +51,7 @@ pub use tensors::{Parameters, Random, Statistics, Tensors, uniform};
 pub use crate::images::Input;
 
 use crate::Error;
-use kernels::{Activation, Shape, Window};
+use kernels::{Activation, Coordinates, Interpolation, Shape, Window};
 use std::ops::Range;
 
 /// The most channels that the nodes of a graph may have together: tables of channels stay small, whatever a file says.
@@ -105,6 +105,8 @@ pub enum Op {
     },
     /// Convolution: 1x1, depthwise, dense or grouped.
     Conv(Conv),
+    /// Transposed convolution.
+    Transposed(Transposed),
     /// Fully connected layer on a map of one pixel.
     Linear(Linear),
     /// The greatest value of each window.
@@ -118,14 +120,31 @@ pub enum Op {
     },
     /// The mean over all pixels.
     GlobalAverage,
-    /// Every pixel four times: nearest neighbour.
-    Upsample2x,
+    /// The same map in another size.
+    Resize {
+        /// How numbers between pixels are found.
+        interpolation: Interpolation,
+        /// Where pixels lie.
+        coordinates: Coordinates,
+        /// Which size.
+        to: Size,
+    },
     /// The sum of two values of one shape, then the activation.
     Add(Activation),
+    /// The product of two values of one shape, then the activation; of the second, one pixel stands for all (a gate), or
+    /// one channel.
+    Mul(Activation),
     /// The activation alone.
     Activate(Activation),
     /// One scale and one shift per channel, then the activation: batch normalisation that is not folded.
     Affine(Activation),
+    /// What is positive as it is, the rest times a slope per channel.
+    PRelu,
+    /// The channels of each pixel less their mean, divided by their deviation; then one scale and one shift per channel.
+    LayerNorm {
+        /// What keeps the deviation from zero.
+        eps: f32,
+    },
     /// The channels of several values, one after the other. Moves nothing.
     Concat,
     /// Some of the channels. Moves nothing.
@@ -151,6 +170,36 @@ pub struct Conv {
     pub batch_norm: bool,
     /// What follows.
     pub activation: Activation,
+}
+
+/// A transposed convolution.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transposed {
+    /// Output channels.
+    pub oc: usize,
+    /// What is laid at every `stride`-th pixel of the result, times a pixel of the source.
+    pub window: Window,
+    /// Rows and columns more at the end.
+    pub output_padding: [usize; 2],
+    /// Groups of channels that do not see each other.
+    pub groups: usize,
+    /// Whether it has a bias.
+    pub bias: bool,
+    /// Whether a batch normalisation follows, to be folded into the weights.
+    pub batch_norm: bool,
+    /// What follows.
+    pub activation: Activation,
+}
+
+/// How large a map becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// So many times as high and as wide.
+    Times(usize, usize),
+    /// So many rows and columns.
+    Of(usize, usize),
+    /// Those of the second value that is read, of which nothing else is.
+    Like,
 }
 
 /// A fully connected layer.
@@ -195,6 +244,26 @@ impl Conv {
     }
 }
 
+impl Transposed {
+    /// To `oc` channels, and nothing else.
+    pub fn new(oc: usize, window: Window) -> Self {
+        let (output_padding, groups, activation) = ([0, 0], 1, Activation::None);
+        Self { oc, window, output_padding, groups, bias: false, batch_norm: false, activation }
+    }
+
+    /// Rows and columns that it makes of `src`.
+    fn size(&self, src: Shape) -> Result<(usize, usize), String> {
+        let size = self.window.transposed(src.h, src.w, self.output_padding);
+        size.map_err(|error| error.to_string())
+    }
+}
+
+impl From<Transposed> for Op {
+    fn from(transposed: Transposed) -> Self {
+        Self::Transposed(transposed)
+    }
+}
+
 impl From<Conv> for Op {
     fn from(conv: Conv) -> Self {
         Self::Conv(conv)
@@ -202,6 +271,12 @@ impl From<Conv> for Op {
 }
 
 impl Op {
+    /// Every pixel `times` times as high and as wide: the nearest neighbour.
+    pub const fn upsample(times: usize) -> Self {
+        let (interpolation, coordinates) = (Interpolation::Nearest, Coordinates::Asymmetric);
+        Self::Resize { interpolation, coordinates, to: Size::Times(times, times) }
+    }
+
     /// Whether it only renames channels, and so never runs.
     pub(crate) const fn renames(&self) -> bool {
         matches!(self, Self::Concat | Self::Channels(_) | Self::Shuffle(_))
@@ -215,8 +290,11 @@ impl Op {
         };
         match (self, from) {
             (&Self::Input { channels, .. }, []) => at_least_one("channels", channels),
-            (Self::Conv(conv), &[ic]) => {
-                let (oc, groups) = (at_least_one("output channels", conv.oc)?, conv.groups);
+            (
+                &Self::Conv(Conv { oc, groups, .. }) | &Self::Transposed(Transposed { oc, groups, .. }),
+                &[ic],
+            ) => {
+                let oc = at_least_one("output channels", oc)?;
                 if groups == 0 || ic % groups != 0 || oc % groups != 0 {
                     return Err(format!("{ic} to {oc} channels do not divide into {groups} groups"));
                 }
@@ -225,14 +303,23 @@ impl Op {
             (Self::Linear(linear), [_]) => at_least_one("outputs", linear.oc),
             (Self::Add(_), &[a, b]) if a == b => Ok(a),
             (Self::Add(_), [a, b]) => Err(format!("{a} channels cannot be added to {b}")),
+            (Self::Mul(_), &[a, b]) if a == b || b == 1 => Ok(a),
+            (Self::Mul(_), [a, b]) => Err(format!("{a} channels cannot be multiplied by {b}")),
+            (Self::Resize { to: Size::Like, .. }, &[c, _]) => Ok(c),
             (Self::Concat, [_, ..]) => Ok(from.iter().fold(0, |sum: usize, &c| sum.saturating_add(c))),
             (Self::Channels(range), &[c]) if range.start < range.end && range.end <= c => Ok(range.len()),
             (Self::Channels(range), [c]) => Err(format!("channels {range:?} of {c}")),
             (&Self::Shuffle(groups), &[c]) if groups > 0 && c % groups == 0 => Ok(c),
             (Self::Shuffle(groups), [c]) => Err(format!("{c} channels do not divide into {groups} groups")),
-            (Self::Input { .. } | Self::Add(_) | Self::Concat, _) | (_, [] | [_, _, ..]) => {
-                Err(format!("cannot read {} values", from.len()))
-            }
+            (
+                Self::Input { .. }
+                | Self::Add(_)
+                | Self::Mul(_)
+                | Self::Concat
+                | Self::Resize { to: Size::Like, .. },
+                _,
+            )
+            | (_, [] | [_, _, ..]) => Err(format!("cannot read {} values", from.len())),
             (_, &[c]) => Ok(c),
         }
     }
@@ -254,7 +341,19 @@ impl Op {
                 return Err(format!("a fully connected layer reads one pixel, not {}x{}", src.h, src.w));
             }
             Self::Linear(_) | Self::GlobalAverage => (1, 1),
-            Self::Upsample2x => (src.h.saturating_mul(2), src.w.saturating_mul(2)),
+            Self::Transposed(transposed) => transposed.size(src)?,
+            Self::Resize { to, .. } => match *to {
+                Size::Times(h, w) => (src.h.saturating_mul(h), src.w.saturating_mul(w)),
+                Size::Of(h, w) => (h, w),
+                Size::Like => from.next().map_or((src.h, src.w), |like| (like.h, like.w)),
+            },
+            // A gate has one pixel.
+            Self::Mul(_) => match from.find(|other| (other.h, other.w) != (1, 1)) {
+                Some(other) if (other.h, other.w) != (src.h, src.w) => {
+                    return Err(format!("{}x{} pixels times {}x{}", src.h, src.w, other.h, other.w));
+                }
+                _ => (src.h, src.w),
+            },
             _ => match from.find(|other| (other.h, other.w) != (src.h, src.w)) {
                 Some(other) => {
                     return Err(format!("{}x{} pixels beside {}x{}", src.h, src.w, other.h, other.w));
@@ -384,8 +483,11 @@ impl Graph {
             Op::Conv(Conv { oc, window, groups, .. }) => {
                 vec![*oc, ic / groups, window.kernel[0], window.kernel[1]]
             }
+            Op::Transposed(Transposed { oc, window, groups, .. }) => {
+                vec![ic, oc / groups, window.kernel[0], window.kernel[1]]
+            }
             Op::Linear(linear) => vec![linear.oc, ic],
-            Op::Affine(_) => vec![*channels],
+            Op::Affine(_) | Op::PRelu | Op::LayerNorm { .. } => vec![*channels],
             _ => vec![],
         }
     }

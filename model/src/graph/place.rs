@@ -89,8 +89,8 @@ enum Need {
 impl Form {
     fn need(self) -> Need {
         match self {
-            Self::Depthwise | Self::Add => Need::Distinct,
-            Self::Convolution | Self::Stem | Self::Linear => Need::InOrder,
+            Self::Depthwise | Self::LayerNorm | Self::Add | Self::Mul => Need::Distinct,
+            Self::Stem | Self::Linear => Need::InOrder,
             _ => Need::Any,
         }
     }
@@ -103,9 +103,11 @@ pub(crate) fn place(graph: &Graph, layers: &[Layer], granule: usize) -> Result<P
     let mut inputs = Vec::new();
     let uses = graph.uses();
     for value in graph.inputs().filter(|value| uses[value.index()] > 0) {
-        // Dense convolutions take a planar image as it comes.
-        let mut readers = layers.iter().filter(|layer| layer.reads(graph).any(|read| read == value));
-        let dense = readers.all(|layer| matches!(layer.form, Form::Convolution | Form::Stem));
+        // Dense convolutions take a planar image as it comes, but not as what they add.
+        let dense = layers.iter().all(|layer| {
+            let takes = matches!(layer.form, Form::Convolution | Form::Stem);
+            layer.reads(graph).skip(usize::from(takes)).all(|read| read != value)
+        });
         let renamed = graph.nodes().iter().any(|node| node.inputs.contains(&value) && node.op.renames());
         let planar = dense && !renamed && !graph.outputs().contains(&value);
         let place = placer.write(value.index(), ChannelOrder::identity(graph.node(value).channels));
@@ -154,6 +156,8 @@ struct Placer<'a> {
     shared: Vec<usize>,
     /// Per node that stands for others, their piece, once one of them is written.
     piece: Vec<Option<usize>>,
+    /// Per node that is only there to be multiplied with a map: the map.
+    gates: HashMap<usize, usize>,
     pieces: Vec<Piece>,
     steps: Vec<Step>,
 }
@@ -201,9 +205,17 @@ impl<'a> Placer<'a> {
             owners,
             shared: (0..nodes.len()).collect(),
             piece: vec![None; nodes.len()],
+            gates: HashMap::new(),
             pieces: Vec::new(),
             steps: Vec::new(),
         };
+        for (node, _) in nodes.iter().zip(&uses).filter(|&(_, &uses)| uses > 0) {
+            if let (Op::Mul(_), &[map, gate]) = (&node.op, node.inputs.as_slice())
+                && uses[gate.index()] == 1
+            {
+                placer.gates.insert(gate.index(), map.index());
+            }
+        }
         let outputs = graph.outputs().iter().map(|value| (layers.len(), *value));
         let reads = layers.iter().enumerate().flat_map(|(l, layer)| layer.reads(graph).map(move |v| (l, v)));
         for (layer, value) in reads.chain(outputs) {
@@ -279,7 +291,9 @@ impl<'a> Placer<'a> {
         if let [source, term] = reads.as_slice() {
             // A term lies like the sum that it becomes part of.
             let wanted = match layer.form {
-                Form::Add => source.order.clone(),
+                // One channel for all.
+                Form::Mul if term.order.channels() != source.order.channels() => ChannelOrder::identity(1),
+                Form::Add | Form::Mul => source.order.clone(),
                 _ if distinct(&term.order) => term.order.clone(),
                 _ => ChannelOrder::identity(term.order.channels()),
             };
@@ -288,16 +302,28 @@ impl<'a> Placer<'a> {
             }
         }
         let order = match (layer.form, reads.as_slice()) {
-            (Form::Pointwise, [_]) => self.sorted(node),
-            (Form::Pointwise, [_, term]) => term.order.clone(),
-            (Form::Depthwise, [source]) => compacted(&source.order),
-            (Form::Stem | Form::Convolution | Form::Linear | Form::Head | Form::Copy, _) => {
+            (Form::Pointwise | Form::Convolution | Form::Transposed, [_]) => match self.gated(node) {
+                Some(order) => order,
+                None => self.sorted(node),
+            },
+            (Form::Pointwise | Form::Convolution | Form::Transposed, [_, term]) => term.order.clone(),
+            (Form::Depthwise | Form::LayerNorm, [source]) => compacted(&source.order),
+            (Form::Stem | Form::Linear | Form::Head | Form::Copy, _) => {
                 ChannelOrder::identity(self.graph.nodes()[node].channels)
             }
             (_, reads) => reads[0].order.clone(),
         };
         let write = if self.overwrites[node].is_some() { source } else { self.write(node, order) };
         self.step(index, false, reads, write);
+    }
+
+    /// The order of a map that a node's value will be multiplied with, if that is all it is for: a gate is written in the
+    /// lanes of what it gates.
+    fn gated(&mut self, node: usize) -> Option<ChannelOrder> {
+        // (It may be computed later.)
+        let map = self.gates.get(&node).copied().filter(|&map| map < node)?;
+        let order = self.read(map).order;
+        (order.channels() == self.graph.nodes()[node].channels && distinct(&order)).then_some(order)
     }
 
     /// Notes a step, and that what it touches must live until then.

@@ -9,8 +9,8 @@ use crate::Error;
 use crate::images::{Images, Input};
 use kernels::{
     Activate, Add, Affine, AveragePool, ChannelOrder, Convolution, Depthwise, GlobalAverage, Head, Image,
-    Isa, Linear, Materialize, MaxPool, Parallel, Pointwise, Serial, Shape, Source, Stem, Upsample, View,
-    ViewMut, layout, team,
+    Isa, LayerNorm, Linear, Materialize, MaxPool, Mul, PRelu, Parallel, Pointwise, Resize, Serial, Shape,
+    Source, Stem, Transposed, View, ViewMut, layout, team,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl fmt::Debug for Operator {
 /// What an operator is called with.
 struct Call<'a> {
     parallel: &'a dyn Parallel,
-    /// What it reads: the source, and what is added to it. Nothing where it overwrites its source.
+    /// What it reads: the source, and what is added to it or multiplied with it. Nothing where it overwrites its source.
     reads: [Option<Source<'a>>; 2],
     scratch: &'a mut [f32],
     dst: ViewMut<'a>,
@@ -78,6 +78,13 @@ impl<'a> Call<'a> {
     fn src(&self) -> View<'a> {
         self.view(0).expect("only dense convolutions read planar images")
     }
+}
+
+/// Numbers of channels by the slots in which a step finds them.
+fn by_slot(step: &place::Step, values: &[f32]) -> Vec<f32> {
+    let mut slots = vec![0.0; step.reads[0].slots];
+    step.reads[0].order.slots().iter().zip(values).for_each(|(&slot, &value)| slots[slot as usize] = value);
+    slots
 }
 
 /// The numbers of a vector to be written.
@@ -128,6 +135,11 @@ impl Program {
     /// What runs, in this order.
     pub fn layers(&self) -> &[Layer] {
         &self.layers
+    }
+
+    /// How many steps do nothing but bring channels to where a layer needs them.
+    pub fn gathered(&self) -> usize {
+        self.steps.iter().filter(|(step, _)| step.gather).count()
     }
 
     /// What each layer costs for an image of `h` x `w`.
@@ -479,7 +491,9 @@ impl Packer<'_> {
         let parameters = self.tensors.of(self.graph, self.graph.value(node))?;
         let shifted = match &self.graph.nodes()[node].op {
             Op::Conv(conv) => conv.bias || conv.batch_norm,
+            Op::Transposed(transposed) => transposed.bias || transposed.batch_norm,
             Op::Linear(linear) => linear.bias,
+            Op::PRelu => false,
             _ => true,
         };
         if shifted == (parameters.bias.is_some() || parameters.batch_norm.is_some()) {
@@ -554,11 +568,16 @@ impl Packer<'_> {
                 let op = dressed!(builder, numbers[0], activation, isa)?;
                 Operator::new(move |call| op.on(call.parallel).try_run(call.src(), call.dst))
             }
-            (Form::Convolution | Form::Stem, Op::Conv(conv)) if conv.groups == 1 => {
-                let op =
-                    dressed!(Convolution::builder(ic, conv.oc, conv.window), numbers[0], activation, isa)?;
+            (Form::Convolution | Form::Stem, Op::Conv(conv)) => {
+                let builder = Convolution::builder(ic, conv.oc, conv.window).groups(conv.groups);
+                // (What a stem makes is behind its pool.)
+                let (builder, written) = (builder.input_order(source), &step.write.order);
+                let op = dressed!(builder.output_order(written), numbers[0], activation, isa)?;
                 let Op::MaxPool(window) = made.op else {
-                    return Operator::new(move |call| op.on(call.parallel).try_run(call.source(), call.dst));
+                    return Operator::new(move |call| match call.view(1) {
+                        None => op.on(call.parallel).try_run(call.source(), call.dst),
+                        Some(term) => op.on(call.parallel).residual(term).try_run(call.source(), call.dst),
+                    });
                 };
                 let pool = MaxPool::builder(window).isa(isa).build()?;
                 let op = Arc::new(Stem::builder(op, pool).build()?);
@@ -579,8 +598,37 @@ impl Packer<'_> {
                 let op = AveragePool::builder(window).count_include_pad(count_pad).isa(isa).build()?;
                 Operator::new(move |call| op.on(call.parallel).try_run(call.src(), call.dst))
             }
-            (Form::Upsample, _) => {
-                let op = Upsample::builder().build()?;
+            (Form::Transposed, Op::Transposed(transposed)) => {
+                let builder = Transposed::builder(ic, transposed.oc, transposed.window)
+                    .groups(transposed.groups)
+                    .output_padding(transposed.output_padding)
+                    .input_order(source)
+                    .output_order(&step.write.order);
+                let op = dressed!(builder, numbers[0], activation, isa)?;
+                Operator::new(move |call| match call.view(1) {
+                    None => op.on(call.parallel).try_run(call.src(), call.dst),
+                    Some(term) => op.on(call.parallel).residual(term).try_run(call.src(), call.dst),
+                })
+            }
+            (Form::Resize, &Op::Resize { interpolation, coordinates, .. }) => {
+                let op = Resize::builder(interpolation).coordinates(coordinates).isa(isa).build()?;
+                Operator::new(move |call| op.on(call.parallel).try_run(call.src(), call.dst))
+            }
+            (Form::Mul, _) => {
+                let op = Mul::builder().activation(activation).isa(isa).build()?;
+                Operator::new(move |call| {
+                    let factor = call.view(1).expect("a product has two factors");
+                    op.on(call.parallel).try_run(call.src(), factor, call.dst)
+                })
+            }
+            (Form::LayerNorm, &Op::LayerNorm { eps }) => {
+                let builder = LayerNorm::builder(ic).eps(eps).input_order(source).isa(isa);
+                let op =
+                    builder.build(&numbers[0].weights, numbers[0].bias.as_deref().unwrap_or_default())?;
+                Operator::new(move |call| op.on(call.parallel).try_run(call.src(), call.dst))
+            }
+            (Form::PRelu, _) => {
+                let op = PRelu::builder().isa(isa).build(&by_slot(step, &numbers[0].weights))?;
                 Operator::new(move |call| op.on(call.parallel).try_run(call.src(), call.dst))
             }
             (Form::Add, _) => {
@@ -598,18 +646,9 @@ impl Packer<'_> {
                 })
             }
             (Form::Affine, _) => {
-                let by_slot = |values: &[f32]| {
-                    let mut slots = vec![0.0; step.reads[0].slots];
-                    source
-                        .slots()
-                        .iter()
-                        .zip(values)
-                        .for_each(|(&slot, &value)| slots[slot as usize] = value);
-                    slots
-                };
                 let shift = numbers[0].bias.as_deref().unwrap_or_default();
                 let builder = Affine::builder(step.reads[0].slots).activation(activation).isa(isa);
-                let op = builder.build(&by_slot(&numbers[0].weights), &by_slot(shift))?;
+                let op = builder.build(&by_slot(step, &numbers[0].weights), &by_slot(step, shift))?;
                 Operator::new(move |call| match call.view(0) {
                     Some(src) => op.on(call.parallel).try_run(src, call.dst),
                     None => op.on(call.parallel).try_run_in_place(call.dst),

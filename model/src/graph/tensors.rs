@@ -8,9 +8,10 @@ use std::borrow::Cow;
 /// The numbers of one node.
 #[derive(Clone, Debug, Default)]
 pub struct Parameters<'a> {
-    /// Weights, shaped as [`Graph::weights`] says: PyTorch's order. Scales of an [`Op::Affine`].
+    /// Weights, shaped as [`Graph::weights`] says: PyTorch's order. Scales of an [`Op::Affine`] or [`Op::LayerNorm`], slopes
+    /// of an [`Op::PRelu`].
     pub weights: Cow<'a, [f32]>,
-    /// One number per output channel, where the node has a bias. Shifts of an [`Op::Affine`].
+    /// One number per output channel, where the node has a bias. Shifts of an [`Op::Affine`] or [`Op::LayerNorm`].
     pub bias: Option<Cow<'a, [f32]>>,
     /// Where the node has a batch normalisation that is not folded into weights and bias already.
     pub batch_norm: Option<Statistics<'a>>,
@@ -41,7 +42,7 @@ impl Statistics<'_> {
 
 /// The numbers of every node of a graph.
 pub trait Tensors {
-    /// Those of the node that makes `value`: a convolution, a fully connected layer or an [`Op::Affine`].
+    /// Those of the node that makes `value`, whose [`Graph::weights`] are not empty.
     ///
     /// # Errors
     /// Where they are missing or shaped otherwise.
@@ -71,6 +72,8 @@ impl Tensors for Random {
         };
         let (bias, batch_norm, reach) = match &node.op {
             Op::Conv(conv) => (conv.bias, conv.batch_norm, None),
+            Op::Transposed(transposed) => (transposed.bias, transposed.batch_norm, None),
+            Op::PRelu => (false, false, Some((0.0, 0.5))),
             Op::Linear(linear) => (linear.bias, false, None),
             _ => (true, false, Some((0.5, 1.5))),
         };

@@ -2,7 +2,7 @@
 //! is what a program's is held against.
 
 use super::fuse::is_pointwise;
-use super::{Graph, Op, Tensors};
+use super::{Graph, Op, Size, Tensors};
 use crate::Error;
 use kernels::ChannelOrder;
 use kernels::reference::{self, Planar};
@@ -53,7 +53,33 @@ pub fn run(graph: &Graph, tensors: &dyn Tensors, inputs: &[Planar]) -> Result<Ve
             Op::MaxPool(window) => reference::max_pool(input(0), *window),
             Op::AveragePool { window, count_pad } => reference::average_pool(input(0), *window, *count_pad),
             Op::GlobalAverage => vector(&reference::global_average(input(0))),
-            Op::Upsample2x => reference::upsample_nearest_2x(input(0)),
+            Op::Transposed(transposed) => {
+                let (parameters, window) = (tensors.of(graph, value)?, transposed.window);
+                let (weights, bias) = (&parameters.weights, parameters.bias.as_deref());
+                let (more, groups) = (transposed.output_padding, transposed.groups);
+                let sum = reference::transposed(input(0), window, more, groups, weights, bias);
+                let sum = match &parameters.batch_norm {
+                    Some(statistics) => reference::batch_norm(&sum, &statistics.batch_norm()),
+                    None => sum,
+                };
+                reference::activate(&sum, transposed.activation)
+            }
+            &Op::Resize { interpolation, coordinates, to } => {
+                let src = input(0);
+                let size = match to {
+                    Size::Times(h, w) => (src.shape.h * h, src.shape.w * w),
+                    Size::Of(h, w) => (h, w),
+                    Size::Like => (input(1).shape.h, input(1).shape.w),
+                };
+                reference::resize(src, size, interpolation, coordinates)
+            }
+            Op::Mul(activation) => reference::activate(&reference::mul(input(0), input(1)), *activation),
+            Op::PRelu => reference::prelu(input(0), &tensors.of(graph, value)?.weights),
+            Op::LayerNorm { eps } => {
+                let parameters = tensors.of(graph, value)?;
+                let beta = parameters.bias.as_deref().unwrap_or_default();
+                reference::layer_norm(input(0), &parameters.weights, beta, *eps)
+            }
             Op::Add(activation) => reference::activate(&reference::add(input(0), input(1)), *activation),
             Op::Activate(activation) => reference::activate(input(0), *activation),
             Op::Concat => {

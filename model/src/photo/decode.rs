@@ -1,16 +1,12 @@
 //! From a file to a [`Picture`].
 
-use super::format::{Format, what_else};
-use super::orientation::Orientation;
+use super::decoded::{Decoded, MAX_BYTES};
 use super::{Picture, PictureError, jpeg, png, webp};
+use crate::files::kind::{self, Class, Kind};
 use std::fs::File;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-
-/// The longest buffer that a decoder may ask for, and the longest file that is read: 512 MiB, which is a picture of 178
-/// megapixels in RGB. Pillow draws the line at the same size.
-pub(super) const MAX_BYTES: usize = 512 << 20;
 
 impl Picture {
     /// Reads a JPEG, PNG or WebP file. What it is, its content says; its name is not looked at.
@@ -47,11 +43,12 @@ impl Picture {
 
     /// The same for a file in memory.
     pub fn decode(bytes: &[u8]) -> Result<Self, PictureError> {
-        let decode = match Format::of(bytes) {
-            Some(Format::Jpeg) => jpeg::decode,
-            Some(Format::Png) => png::decode,
-            Some(Format::WebP) => webp::decode,
-            None => return Err(PictureError(what_else(bytes))),
+        let found = kind::of(bytes);
+        let decode = match found.map(|found| found.class) {
+            Some(Class::Jpeg) => jpeg::decode,
+            Some(Class::Png) => png::decode,
+            Some(Class::WebP) => webp::decode,
+            _ => return Err(PictureError(what_else(found, bytes))),
         };
         contained(|| {
             let Decoded { width, height, pixels, orientation } = decode(bytes)?;
@@ -60,33 +57,34 @@ impl Picture {
     }
 }
 
-/// What a decoder returns: RGB as stored, and how to turn it.
-pub(super) struct Decoded {
-    pub(super) width: usize,
-    pub(super) height: usize,
-    pub(super) pixels: Vec<u8>,
-    pub(super) orientation: Orientation,
+/// What a file is that is no photo, and what can be done about it.
+fn what_else(found: Option<Kind>, bytes: &[u8]) -> String {
+    let (what, advice) = match found {
+        Some(Kind { class: Class::Empty, .. }) => return String::from("the file is empty"),
+        Some(Kind { what, class }) => (what, class.advice().unwrap_or_else(|| advice(class))),
+        None => {
+            let start = &bytes[..bytes.len().min(1024)];
+            let text = start.iter().all(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~'));
+            if text {
+                ("a text file", "is the name right?")
+            } else {
+                ("a file of unknown kind", "is it damaged?")
+            }
+        }
+    };
+    format!("{what}, neither JPEG nor PNG nor WebP: {advice}")
 }
 
-/// An error where `width` x `height` pixels of at most `bytes` bytes each are more than a decoder may hold.
-pub(super) fn check_size(width: usize, height: usize, bytes: usize) -> Result<(), String> {
-    let size = width.checked_mul(height).and_then(|pixels| pixels.checked_mul(bytes));
-    if size.is_some_and(|size| size <= MAX_BYTES) {
-        return Ok(());
+fn advice(class: Class) -> &'static str {
+    match class {
+        Class::Picture => "convert it to JPEG, PNG or WebP first, for example with `magick IN OUT.png`",
+        Class::Document => "export it as JPEG, PNG or WebP first",
+        Class::Video => "take a frame out of it first, for example with `ffmpeg -i IN -frames:v 1 OUT.png`",
+        Class::Page => "was the photo's address a page about it?",
+        Class::Array => "`shufflenet logits` reads those",
+        Class::Zip => "unpack it first, or is it the checkpoint?",
+        _ => "is it the checkpoint?",
     }
-    Err(format!("{width} x {height} pixels are beyond the limit of {} MiB", MAX_BYTES >> 20))
-}
-
-/// RGB from pixels of one sample (grey), two (grey, alpha), three (RGB) or four (RGB, alpha).
-pub(super) fn to_rgb(samples: Vec<u8>, channels: usize) -> Vec<u8> {
-    if channels == 3 {
-        return samples;
-    }
-    let mut rgb = Vec::with_capacity(samples.len() / channels * 3);
-    for pixel in samples.chunks_exact(channels) {
-        rgb.extend(if channels < 3 { [pixel[0]; 3] } else { [pixel[0], pixel[1], pixel[2]] });
-    }
-    rgb
 }
 
 /// Whatever goes wrong in `work`, a panic too, becomes one line.

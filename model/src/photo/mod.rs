@@ -11,7 +11,7 @@
 #[cfg(feature = "image")]
 mod decode;
 #[cfg(feature = "image")]
-mod format;
+mod decoded;
 #[cfg(feature = "image")]
 mod jpeg;
 #[cfg(feature = "image")]

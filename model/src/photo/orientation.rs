@@ -6,12 +6,8 @@ use super::Picture;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Orientation(u8);
 
-/// A tag of EXIF's first directory, and the types of value that it may have.
+/// A tag of EXIF's first directory.
 const ORIENTATION: u16 = 0x0112;
-const SHORT: u16 = 3;
-const LONG: u16 = 4;
-const SIGNED_SHORT: u16 = 8;
-const SIGNED_LONG: u16 = 9;
 
 impl Orientation {
     pub(super) const UPRIGHT: Self = Self(1);
@@ -52,29 +48,60 @@ impl Orientation {
 fn in_exif(data: &[u8]) -> Option<u32> {
     let tiff = data.strip_prefix(b"Exif\0\0").unwrap_or(data);
     let big_endian = match tiff.get(..4)? {
-        b"MM\0*" => true,
-        b"II*\0" => false,
+        // The number 42, which some write in the other byte order.
+        b"MM\0*" | b"MM*\0" => true,
+        b"II*\0" | b"II\0*" => false,
         _ => return None,
     };
-    let short = |bytes: &[u8], at: usize| {
-        let bytes = *bytes.get(at..)?.first_chunk()?;
-        Some(if big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
+    // A number of one to eight bytes.
+    let number = |bytes: &[u8], at: usize, size: usize| {
+        let bytes = bytes.get(at..)?.get(..size)?;
+        let join = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+        Some(if big_endian { bytes.iter().fold(0, join) } else { bytes.iter().rev().fold(0, join) })
     };
-    let long = |bytes: &[u8], at: usize| {
-        let bytes = *bytes.get(at..)?.first_chunk()?;
-        Some(if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+    let directory = tiff.get(number(tiff, 4, 4)? as usize..)?;
+    let count = number(directory, 0, 2)?;
+    // Tag, type, number of values, and four bytes for as many of them as fit, or for their place.
+    let mut entries = directory[2..].chunks_exact(12).take(count as usize);
+    let entry = entries.find(|entry| number(entry, 0, 2) == Some(ORIENTATION.into()))?;
+    let (kind, values) = (number(entry, 2, 2)?, number(entry, 4, 4)?);
+    let size = match kind {
+        SIGNED_BYTE => 1,
+        SHORT | SIGNED_SHORT => 2,
+        LONG | SIGNED_LONG | FLOAT => 4,
+        RATIONAL | SIGNED_RATIONAL | DOUBLE => 8,
+        // Bytes and text are no numbers.
+        _ => return None,
     };
-    let directory = tiff.get(long(tiff, 4)? as usize..)?;
-    let count = short(directory, 0)?;
-    // Tag, type, number of values, and four bytes for as many of them as fit.
-    let mut entries = directory[2..].chunks_exact(12).take(count.into());
-    let entry = entries.find(|entry| short(entry, 0) == Some(ORIENTATION))?;
-    match (short(entry, 2)?, long(entry, 4)?) {
-        (SHORT | SIGNED_SHORT, 1..=2) => short(entry, 8).map(u32::from),
-        (LONG | SIGNED_LONG, 1) => long(entry, 8),
-        _ => None,
+    let len = values.checked_mul(size)?;
+    let place = if len <= 4 { &entry[8..] } else { tiff.get(number(entry, 8, 4)? as usize..)? };
+    // All of them must be there; the first counts.
+    let first = |size| number(place.get(..usize::try_from(len).ok()?)?, 0, size);
+    match kind {
+        RATIONAL | SIGNED_RATIONAL => {
+            let (above, below) = (first(4)?, number(place, 4, 4)?);
+            (below != 0 && above % below == 0).then(|| (above / below) as u32)
+        }
+        FLOAT => whole(f64::from(f32::from_bits(first(4)? as u32))),
+        DOUBLE => whole(f64::from_bits(first(8)?)),
+        _ => u32::try_from(first(size as usize)?).ok(),
     }
 }
+
+fn whole(number: f64) -> Option<u32> {
+    (number.fract() == 0.0).then_some(number as u32)
+}
+
+/// Types of values in EXIF.
+const SHORT: u64 = 3;
+const LONG: u64 = 4;
+const RATIONAL: u64 = 5;
+const SIGNED_BYTE: u64 = 6;
+const SIGNED_SHORT: u64 = 8;
+const SIGNED_LONG: u64 = 9;
+const SIGNED_RATIONAL: u64 = 10;
+const FLOAT: u64 = 11;
+const DOUBLE: u64 = 12;
 
 /// The orientation in an XMP packet: `tiff:Orientation="6"` or `<tiff:Orientation>6<`.
 fn in_xmp(packet: &[u8]) -> Option<u8> {

@@ -5,20 +5,27 @@
 //! must be right, and that of the pixels themselves; those of the pixels' chunks are not compared, and what lies behind
 //! the pixels may be damaged or missing, the last chunk too. Transparency would be dropped, and so is not even read.
 
-use super::decode::{Decoded, check_size, to_rgb};
+use super::decoded::{Decoded, MAX_BYTES, check_size, to_rgb};
 use super::orientation::Orientation;
+use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 use png::{DecodeOptions, Decoder, DecodingError, Limits, Transformations};
 use std::io::Cursor;
 
 /// Decodes a PNG file; of an animation the picture for programs that show none.
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     let parts = Parts::read(bytes)?;
+    // The decoder has limits of its own, and says less when it meets them.
+    if let Some((&width, rest)) = parts.header.split_first_chunk()
+        && let Some(&height) = rest.first_chunk()
+    {
+        check_size(u32::from_be_bytes(width) as usize, u32::from_be_bytes(height) as usize, 3)?;
+    }
     let mut options = DecodeOptions::default();
     // `Parts` has compared those that count.
     options.set_ignore_crc(true);
     options.set_ignore_adler32(false);
     let mut decoder = Decoder::new_with_options(Cursor::new(parts.without_the_rest()), options);
-    decoder.set_limits(Limits { bytes: super::decode::MAX_BYTES });
+    decoder.set_limits(Limits { bytes: MAX_BYTES });
     decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
     let damaged = |e: DecodingError| {
         if parts.ended { format!("a PNG file that is damaged: {e}") } else { CUT_OFF.into() }
@@ -31,7 +38,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     check_size(width, height, channels.max(3))?;
     let mut samples = vec![0; width * height * channels];
     reader.next_frame(&mut samples).map_err(damaged)?;
-    let orientation = Orientation::of(parts.exif, parts.xmp);
+    let profile = parts.profile.and_then(|(text, compressed)| in_digits(text, compressed));
+    let orientation = Orientation::of(parts.exif.or(profile.as_deref()), parts.xmp);
     Ok(Decoded { width, height, pixels: to_rgb(samples, channels), orientation })
 }
 
@@ -42,6 +50,8 @@ struct Parts<'a> {
     palette: Option<&'a [u8]>,
     pixels: Vec<&'a [u8]>,
     exif: Option<&'a [u8]>,
+    /// The same as programs wrote it before there was a chunk for it: a text of digits, and whether that is compressed.
+    profile: Option<(&'a [u8], bool)>,
     xmp: Option<&'a [u8]>,
     /// Whether the chunk is there that says so.
     ended: bool,
@@ -50,6 +60,28 @@ struct Parts<'a> {
 const CUT_OFF: &str = "a PNG file that is cut off";
 
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+/// How the text begins that holds EXIF.
+const PROFILE: &[u8] = b"Raw profile type exif\0";
+
+/// EXIF from a text: a line of its kind and one of its length, then hexadecimal digits. Nothing where it is damaged.
+fn in_digits(text: &[u8], compressed: bool) -> Option<Vec<u8>> {
+    // EXIF has 64 KiB at most.
+    const MAX_TEXT: usize = 1 << 18;
+    let text = match (compressed, text) {
+        (false, text) => text.get(..text.len().min(MAX_TEXT))?.to_vec(),
+        // The method of compression; there is but one.
+        (true, [0, stream @ ..]) => decompress_to_vec_zlib_with_limit(stream, MAX_TEXT).ok()?,
+        _ => return None,
+    };
+    let digits = text.splitn(4, |&byte| byte == b'\n').nth(3)?;
+    let digits: Option<Vec<u8>> = digits
+        .iter()
+        .filter(|digit| !digit.is_ascii_whitespace())
+        .map(|&digit| char::from(digit).to_digit(16).map(|value| value as u8))
+        .collect();
+    Some(digits?.as_chunks().0.iter().map(|&[high, low]| high << 4 | low).collect())
+}
 
 impl<'a> Parts<'a> {
     fn read(bytes: &'a [u8]) -> Result<Self, String> {
@@ -74,6 +106,9 @@ impl<'a> Parts<'a> {
                 b"IHDR" if before_pixels => parts.header = chunk.data,
                 b"PLTE" if before_pixels => parts.palette = Some(chunk.data),
                 b"eXIf" => parts.exif = Some(chunk.data),
+                b"tEXt" | b"zTXt" if chunk.data.starts_with(PROFILE) => {
+                    parts.profile = Some((&chunk.data[PROFILE.len()..], chunk.kind == b"zTXt"));
+                }
                 b"iTXt" if chunk.data.starts_with(b"XML:com.adobe.xmp\0") => parts.xmp = Some(chunk.data),
                 b"CgBI" => {
                     return Err(String::from("a PNG file as iOS programs are built with, not a real one"));

@@ -1,6 +1,6 @@
 //! WebP files, lossy or lossless.
 
-use super::decode::{Decoded, check_size, to_rgb};
+use super::decoded::{Decoded, check_size, to_rgb};
 use super::orientation::Orientation;
 use image_webp::{DecodingError, WebPDecoder};
 use std::io::Cursor;

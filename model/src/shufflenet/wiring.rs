@@ -74,6 +74,15 @@ impl Wiring {
         self == Self::Keras
     }
 
+    /// What grey is made of, in the order in which photos give a network its channels: 0.299 of red, 0.587 of green and
+    /// 0.114 of blue, as ITU-R BT.601, Pillow and torchvision have it.
+    pub(crate) const fn grey(self) -> [f32; 3] {
+        match self {
+            Self::Torchvision | Self::Keras => [0.299, 0.587, 0.114],
+            Self::Megvii => [0.114, 0.587, 0.299],
+        }
+    }
+
     /// What the bias of the last layer is called. The authors' own network has none, but one with another last layer may
     /// have.
     pub(crate) const fn head_bias(self) -> &'static str {

@@ -171,8 +171,8 @@ impl Checkpoint {
 /// Reads a zip archive: PyTorch's, or Keras's.
 #[cfg(any(feature = "torch", feature = "hdf5"))]
 fn read_zip(source: &Arc<Source>) -> Result<(Format, Result<Contents, String>), WeightsError> {
-    let archive = zip::Archive::open(source)
-        .map_err(|reason| WeightsError::Invalid { format: Format::TorchZip, reason })?;
+    let archive =
+        zip::Archive::open(source).map_err(|reason| WeightsError::Invalid { format: Format::Zip, reason })?;
     #[cfg(feature = "torch")]
     if let Some(pickle) = archive.names().find(|name| name.ends_with("data.pkl")) {
         let folder = pickle.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));

@@ -90,6 +90,8 @@ pub(crate) fn quoted(name: &str) -> String {
 pub enum Format {
     /// Hugging Face safetensors.
     Safetensors,
+    /// A zip archive of which no more is known, because it is damaged.
+    Zip,
     /// `torch.save` since PyTorch 1.6: a zip archive.
     TorchZip,
     /// A zip archive of TorchScript (`torch.jit.save`), of which the parameters are read and no code.
@@ -108,6 +110,7 @@ impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Safetensors => "safetensors",
+            Self::Zip => "zip",
             Self::TorchZip => "PyTorch",
             Self::TorchScript => "TorchScript",
             Self::TorchLegacy => "PyTorch (legacy)",

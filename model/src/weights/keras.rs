@@ -1,5 +1,6 @@
 //! What Keras writes about a model beside its weights: the names of layers, and their batch normalisations' epsilon.
 
+use super::error::quoted;
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -17,13 +18,14 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    /// Understands a description, as far as it goes; one that is none describes nothing.
-    pub(super) fn parse(config: Option<&str>) -> Self {
+    /// Understands a description, as far as it goes; one that is none describes nothing. An error where it gives an
+    /// epsilon that cannot be.
+    pub(super) fn parse(config: Option<&str>) -> Result<Self, String> {
         let mut layers = Self::default();
         if let Some(model) = config.and_then(|text| serde_json::from_str::<Value>(text).ok()) {
-            layers.model(&model, "", 0);
+            layers.model(&model, "", 0)?;
         }
-        layers
+        Ok(layers)
     }
 
     /// The name of the layer whose group in a file of Keras 3 has that path.
@@ -36,8 +38,10 @@ impl Layers {
         self.epsilons
     }
 
-    fn model(&mut self, model: &Value, path: &str, depth: usize) {
-        let Some(layers) = model["config"]["layers"].as_array() else { return };
+    fn model(&mut self, model: &Value, path: &str, depth: usize) -> Result<(), String> {
+        // `Sequential` was, until Keras 2.2.3, described by its layers alone.
+        let config = &model["config"];
+        let Some(layers) = config.as_array().or(config["layers"].as_array()) else { return Ok(()) };
         let mut counted: HashMap<String, usize> = HashMap::new();
         for layer in layers {
             let config = &layer["config"];
@@ -52,16 +56,22 @@ impl Layers {
             *count += 1;
             let path = if path.is_empty() { String::new() } else { format!("{path}/") };
             let path = format!("{path}layers/{class}{number}");
-            if class.ends_with("batch_normalization")
-                && let Some(epsilon) = config["epsilon"].as_f64()
+            // There were others of a number behind it, or a package before it.
+            if class.contains("batch_normalization")
+                && let Some(epsilon) = config.get("epsilon")
             {
-                self.epsilons.insert(name.to_owned(), epsilon as f32);
+                let number = epsilon.as_f64().map(|epsilon| epsilon as f32);
+                let number = number.filter(|epsilon| *epsilon >= 0.0 && epsilon.is_finite());
+                let bad =
+                    || format!("layer {}: an epsilon of {}", quoted(name), quoted(&epsilon.to_string()));
+                self.epsilons.insert(name.to_owned(), number.ok_or_else(bad)?);
             }
             if depth < MAX_DEPTH {
-                self.model(layer, &path, depth + 1);
+                self.model(layer, &path, depth + 1)?;
             }
             self.names.insert(path, name.to_owned());
         }
+        Ok(())
     }
 }
 

@@ -113,7 +113,7 @@ impl Walk<'_> {
     }
 
     fn pairs(&mut self, pairs: &[(Id, Id)], visit: &Visit) -> Result<(), String> {
-        for &(key, value) in pairs {
+        for (place, &(key, value)) in pairs.iter().enumerate() {
             if !self.matters(value) {
                 continue;
             }
@@ -124,8 +124,10 @@ impl Walk<'_> {
                     visit.name.clone()
                 }
                 Object::Str(key) if key.len() <= MAX_KEY => joined(&visit.name, key),
+                Object::Str(_) => continue,
                 Object::Int(key) => joined(&visit.name, &key.to_string()),
-                _ => continue,
+                // A tuple, a member of an enumeration, ...: its place tells them apart.
+                _ => joined(&visit.name, &format!("key{place}")),
             };
             self.meet(value, name, visit.steps + 1, false)?;
         }

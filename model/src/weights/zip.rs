@@ -37,7 +37,7 @@ impl ReaderAt for &Source {
 
 impl Archive {
     pub(super) fn open(source: &Arc<Source>) -> Result<Self, String> {
-        let bad_zip = |e: rawzip::Error| format!("damaged zip archive: {e}");
+        let bad_zip = |e: rawzip::Error| format!("it is cut off or damaged: {e}");
         let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
         let archive = ZipLocator::new()
             .locate_in_reader(&**source, &mut buffer, source.len())
@@ -69,7 +69,7 @@ impl Archive {
     }
 
     /// The names of all entries, sorted.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.entries.keys().map(String::as_str)
     }
 

@@ -170,8 +170,8 @@ fn without_a_head_nothing_is_classified() {
 fn what_else_a_file_is() {
     let dir = scratch("what_else");
     for (name, bytes, said) in [
-        ("lfs.pth", &b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"[..], "a git-LFS pointer"),
-        ("page.pth", b"<!DOCTYPE html><html></html>", "an HTML page"),
+        ("lfs.pth", &b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"[..], "a Git LFS pointer"),
+        ("page.pth", b"<!DOCTYPE html><html></html>", "a web page (HTML)"),
         ("empty.pth", b"", "an empty file"),
     ] {
         std::fs::write(dir.join(name), bytes).unwrap();

@@ -5,6 +5,7 @@ mod checkpoints;
 mod files;
 mod many;
 mod measured;
+mod networks;
 #[cfg(target_os = "linux")]
 mod outputs;
 mod photos;

@@ -86,7 +86,16 @@ fn a_plot_is_a_whole_file_or_none() {
     let nowhere = dir.join("no folder/network.svg");
     run(["summary", "--plot", nowhere.to_str().unwrap()]).failed(1, &["network.svg", "No such file"]);
     run(["summary", "--plot", dir.to_str().unwrap()]).failed(1, &["plot: Is a directory"]);
+    // What would not be what its name says.
+    for name in ["network.png", "network.pdf", "network.svg.gz"] {
+        let file = dir.join(name);
+        run(["summary", "--plot", file.to_str().unwrap()]).failed(2, &["--plot writes SVG", "*.svg", name]);
+    }
+    run(["summary", "--plot", "/dev/null"]).good();
     assert_eq!(files(&dir), ["network.svg"]);
+    let capital = dir.join("network.SVG");
+    run(["summary", "--plot", capital.to_str().unwrap()]).good();
+    assert!(std::fs::read_to_string(capital).unwrap().starts_with("<svg "));
 }
 
 #[test]
@@ -122,6 +131,10 @@ fn bench_tells_all_that_it_promises() {
             let macs: u64 = network.costs(96, 96).iter().map(|cost| cost.macs).sum();
             assert_eq!(report["macs"], macs);
             assert!(number(&report, "n") >= 10.0);
+            assert!(number(&report, "min_to_ms") >= number(&report, "min_ms"), "{report}");
+            assert!(number(&report, "disturbed") <= number(&report, "n"), "{report}");
+            // Disturbed runs are left out, or kept.
+            assert!(number(&report, "repeated") * number(&report, "disturbed") == 0.0, "{report}");
             let times = ["min_ms", "median_ms", "p90_ms", "p99_ms"].map(|name| number(&report, name));
             assert!(times[0] > 0.0 && times.is_sorted(), "{report}");
             let gflops = number(&report, "gflops");
@@ -180,7 +193,9 @@ fn bench_stays_below_the_peak() {
 #[test]
 fn bench_for_people() {
     let text = run(["bench", "--width", "1", "--size", "33x64", "--seconds", "0.05"]).good();
-    for part in ["1.0x", "33x64", "minimum", "median", "99 %", "GFLOP/s", "of the peak"] {
+    for part in
+        ["1.0x", "33x64", "minimum", "median", "99 %", "GFLOP/s", "of the peak", "known to", "disturbed"]
+    {
         assert!(text.contains(part), "{part} in {text}");
     }
     let report = json(&["bench", "--size", "33x64", "--seconds", "0.05", "--json"]);

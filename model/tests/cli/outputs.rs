@@ -84,6 +84,27 @@ fn is_result(path: &Path) -> bool {
 }
 
 #[test]
+fn what_may_not_be_read_is_told_so() {
+    let setpriv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    if !is_root() || !can("setpriv", &[&setpriv[1..], &["true"]].concat()) {
+        return;
+    }
+    let place = Place::new("unreadable");
+    let [closed, listed] = [("closed", 0o700), ("listed", 0o744)].map(|(name, mode)| {
+        let folder = place.folder(name, mode, 0);
+        place.file(folder.join("photo.jpg"), 0o644, 0);
+        folder
+    });
+    let photo = place.file(place.0.join("photo.jpg"), 0o600, 0);
+    for path in [&closed, &listed, &photo, &closed.join("photo.jpg")] {
+        let mut command = Command::new(setpriv[0]);
+        command.args(&setpriv[1..]).arg(place.0.join("shufflenet")).arg("classify").arg(path);
+        command.arg("--weights").arg(place.0.join("w.safetensors")).env_remove("KERNELS_ISA");
+        finish(command).failed(1, &[path.to_str().unwrap(), "Permission denied"]);
+    }
+}
+
+#[test]
 fn files_of_others_stay_theirs() {
     if !is_root() || !can("setpriv", &["--reuid=65534", "--regid=65534", "--clear-groups", "true"]) {
         return;

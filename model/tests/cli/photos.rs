@@ -1,6 +1,6 @@
 //! `shufflenet classify`.
 
-use crate::{command, finish, recorded, run, save, scratch, small};
+use crate::{command, finish, recorded, run, save, save_changed, scratch, small};
 use kernels::{Isa, Serial};
 use model::photo::{Picture, Recipe};
 use model::weights::Checkpoint;
@@ -92,6 +92,27 @@ fn names_come_from_a_file_from_imagenet_or_not_at_all() {
     classify(&weights, &[&image], &["--labels", file])
         .failed(1, &["names.txt", "expected 3 names", "found 2"]);
     classify(&weights, &[&image], &["--labels", "no.txt"]).failed(1, &["no.txt", "No such file"]);
+}
+
+/// A class that comes first because nothing is greater than NaN is no answer.
+#[test]
+fn no_answer_from_weights_that_make_no_number() {
+    let dir = scratch("no_number");
+    let (weights, image) = (dir.join("w.safetensors"), recorded("images/rgb.jpg"));
+    for (tensor, value) in [("fc.weight", f32::NAN), ("conv5.1.running_var", -9.0)] {
+        save_changed(&small(Wiring::Torchvision, 3), &weights, |name, values| {
+            if name == tensor {
+                values.fill(value);
+            }
+        });
+        let ran = classify(&weights, &[&image], &["--json"]);
+        let answers = json(&ran.out);
+        assert_eq!((ran.status, answers.len()), (1, 1));
+        assert!(
+            answers[0]["top"].is_null() && answers[0]["error"].as_str().unwrap().contains("no number (NaN)")
+        );
+        assert!(ran.err.contains("rgb.jpg: what the network makes of it is no number"), "{}", ran.err);
+    }
 }
 
 #[test]
@@ -224,6 +245,7 @@ fn a_folder_is_its_photos_in_the_order_of_their_names() {
         ("images/rgb.png", "a.png"),
         ("images/rgb.png.rgb", "notes.txt"),
         ("images/rgb.png", "below.jpg/never.png"),
+        ("images/rgb.png.rgb", "._a.png"),
     ] {
         std::fs::copy(recorded(from), folder.join(to)).unwrap();
     }
@@ -237,6 +259,13 @@ fn a_folder_is_its_photos_in_the_order_of_their_names() {
     let ran = classify(&weights, &[&folder], &["--json"]);
     assert_eq!((ran.status, names(&ran.out).len()), (1, 4));
     assert!(ran.err.contains("b.heic: a HEIC picture") && ran.err.lines().count() == 1, "{}", ran.err);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("nowhere", folder.join("b.heif")).unwrap();
+        let ran = classify(&weights, &[&folder], &["--json"]);
+        assert_eq!((ran.status, names(&ran.out).len()), (1, 5));
+        assert!(ran.err.contains("b.heif: No such file") && ran.err.lines().count() == 2, "{}", ran.err);
+    }
 }
 
 #[cfg(unix)]

@@ -3,6 +3,7 @@
 use super::{Context, geometric_mean, list};
 use crate::plot::{Bar, Bars, Group};
 use crate::tell::document::{Block, Cell, Figure, Section, Table};
+use crate::tell::estimate::{Estimate, Told};
 use crate::tell::report::Measurement;
 use crate::work::guidelines::{Case, Column, Experiment};
 
@@ -11,7 +12,7 @@ struct Row<'a> {
     case: &'a Case,
     measurement: &'a Measurement,
     /// Time over that of the column's first row.
-    relative: f64,
+    relative: Estimate,
     /// The same from the paper, on its GPU and its ARM processor.
     papers: [Option<f64>; 2],
 }
@@ -63,17 +64,17 @@ pub(super) fn section(context: &Context<'_>) -> (Section, Vec<String>) {
         blocks.push(Block::Table(table(experiment, &measured)));
         blocks.extend(traffic(context, experiment, &measured).map(Block::Table));
     }
-    (Section { id: "guidelines", title: "The guidelines".into(), blocks }, findings)
+    (Section { id: "guidelines".into(), title: "The guidelines".into(), blocks }, findings)
 }
 
 fn measure<'a>(context: &Context<'a>, experiment: &Experiment, column: &'a Column) -> Option<Measured<'a>> {
     let first = column.cases.first()?;
-    let baseline = context.get(&experiment.case_id(column, first))?.summary().min;
+    let baseline = context.get(&experiment.case_id(column, first))?.estimate();
     let row = |case: &'a Case| {
         let measurement = context.get(&experiment.case_id(column, case))?;
         let slower = |speed: Option<f64>, of_first: Option<f64>| Some(of_first? / speed?);
         let papers = [slower(case.paper.gpu, first.paper.gpu), slower(case.paper.arm, first.paper.arm)];
-        Some(Row { case, measurement, relative: measurement.summary().min / baseline, papers })
+        Some(Row { case, measurement, relative: measurement.estimate().over(&baseline), papers })
     };
     Some(Measured { column, rows: column.cases.iter().map(row).collect::<Option<_>>()? })
 }
@@ -93,7 +94,9 @@ fn parts(experiment: &Experiment, measured: &[Measured<'_>]) -> Vec<Figure> {
         let has = |which: usize| part.iter().any(|m| m.rows.iter().any(|r| r.papers[which].is_some()));
         let names = ["paper, GTX 1080 Ti", "paper, ARM core"];
         let bar = |row: &Row<'_>| Bar {
-            value: row.relative,
+            value: row.relative.value,
+            // The first is one by definition.
+            interval: row.relative.interval().filter(|_| row.relative.value != 1.0),
             papers: row.papers,
             tip: format!("{}: {:.3} ms", row.case.title, 1e3 * row.measurement.summary().min),
         };
@@ -113,7 +116,9 @@ fn parts(experiment: &Experiment, measured: &[Measured<'_>]) -> Vec<Figure> {
         Figure {
             id,
             title: experiment.title.clone(),
-            caption: "Bars are this machine, in the order of the legend; equal FLOPs within a group.".into(),
+            caption: "Bars are this machine, in the order of the legend; equal FLOPs within a group. Whiskers say how well \
+                      a ratio is known (Method tells how)."
+                .into(),
             plot: Box::new(bars),
         }
     };
@@ -140,7 +145,8 @@ fn table(experiment: &Experiment, measured: &[Measured<'_>]) -> Table {
                 ("median|ms", Cell::Number(1e3 * summary.median, 3)),
                 ("images/s", Cell::Number(1.0 / summary.min, 1)),
                 ("rate|GFLOP/s", Cell::Number(m.gflops(), 1)),
-                ("relative|first = 1", Cell::Number(row.relative, 2)),
+                ("relative|first = 1", Cell::Number(row.relative.value, 2)),
+                ("interval", row.relative.range().map_or(Cell::Empty, Cell::text)),
             ];
             let [gpu, arm] = papers(row);
             if both {
@@ -193,13 +199,51 @@ fn traffic(context: &Context<'_>, experiment: &Experiment, measured: &[Measured<
     (!table.groups.is_empty()).then_some(table)
 }
 
-/// How strongly a guideline holds, from how much more time its worst rows take.
-fn strength(ratio: f64) -> &'static str {
-    match ratio {
-        r if r >= 1.10 => "holds here",
-        r if r >= 1.03 => "holds weakly here",
-        r if r >= 0.97 => "makes no difference here",
-        _ => "does not hold here",
+/// The mean ratio of every guideline over the columns that `keep` keeps: what is compared, and how many times as long it
+/// takes.
+pub(super) fn ratios(
+    context: &Context<'_>,
+    keep: impl Fn(&Experiment, &Column) -> bool,
+) -> Vec<(String, Option<Estimate>)> {
+    let mut ratios = Vec::new();
+    for experiment in &context.report.experiments {
+        let columns = experiment.columns.iter().filter(|column| keep(experiment, column));
+        let measured: Vec<Measured<'_>> =
+            columns.filter_map(|column| measure(context, experiment, column)).collect();
+        let of = |prefix: &str, title: &str| {
+            let of = measured.iter().filter(|m| m.column.id.starts_with(prefix));
+            let row =
+                |m: &Measured<'_>| Some(m.rows.iter().find(|r| r.case.title == title)?.relative.clone());
+            Estimate::mean(&of.filter_map(row).collect::<Vec<_>>())
+        };
+        let rows: &[(&str, &str, &str)] = match experiment.id.as_str() {
+            "g1" => &[("G1: widths 1:12, not 1:1", "", "1:12")],
+            "g2" => &[("G2: 8 groups, not 1", "", "g = 8")],
+            "g3" => &[("G3: 4 fragments in series", "", "4 series"), ("G3: 4 in parallel", "", "4 parallel")],
+            "g4" => &[("G4: with ReLU and shortcut", "", "neither")],
+            "g5" => &[
+                ("ReLU, addition not fused", "fusion", "ReLU, addition apart"),
+                ("shuffle moves channels", "shuffle", "shuffle moves channels"),
+            ],
+            _ => &[],
+        };
+        for (name, prefix, title) in rows {
+            let ratio = of(prefix, title);
+            // The fourth takes something away; the others add it.
+            let inverse = experiment.id == "g4";
+            ratios.push(((*name).to_owned(), ratio.map(|r| if inverse { r.map(|r| 1.0 / r) } else { r })));
+        }
+    }
+    ratios
+}
+
+/// Whether a guideline holds, from how much more time its worst rows take.
+pub(super) fn strength(ratio: &Estimate) -> &'static str {
+    match ratio.told() {
+        Told::Slower => "holds here",
+        Told::Faster => "does not hold here",
+        Told::Same => "makes no difference here",
+        Told::NotApart => "is not told apart here",
     }
 }
 
@@ -207,12 +251,27 @@ fn times(ratio: f64) -> String {
     format!("{ratio:.2}x")
 }
 
+/// The mean over the columns, with its interval.
+fn mean_of(measured: &[Measured<'_>], of: impl Fn(&Measured<'_>) -> Option<Estimate>) -> Option<Estimate> {
+    Estimate::mean(&measured.iter().filter_map(of).collect::<Vec<_>>())
+}
+
+/// Nothing is known.
+fn shown(mean: Option<&Estimate>) -> String {
+    mean.map_or("?".into(), Estimate::times)
+}
+
+fn said(mean: Option<&Estimate>) -> &'static str {
+    mean.map_or("is not told apart here", strength)
+}
+
 /// The last row against the first, for every column: `1.31x (GPU channels x1), ...`, and the paper's range.
-fn last_rows(measured: &[Measured<'_>]) -> (f64, String, String) {
-    let last = |m: &Measured<'_>| m.rows.last().map_or(f64::NAN, |r| r.relative);
-    let ratios: Vec<f64> = measured.iter().map(last).collect();
-    let each: Vec<String> =
-        measured.iter().map(|m| format!("{} ({})", times(last(m)), m.column.title)).collect();
+fn last_rows(measured: &[Measured<'_>]) -> (Option<Estimate>, String, String) {
+    let last = |m: &Measured<'_>| m.rows.last().map(|row| row.relative.clone());
+    let each: Vec<String> = measured
+        .iter()
+        .filter_map(|m| Some(format!("{} ({})", times(last(m)?.value), m.column.title)))
+        .collect();
     let range = |which: usize, name: &str| {
         let papers: Vec<f64> = measured.iter().filter_map(|m| m.rows.last()?.papers[which]).collect();
         let (low, high) =
@@ -220,22 +279,23 @@ fn last_rows(measured: &[Measured<'_>]) -> (f64, String, String) {
         (!papers.is_empty()).then(|| format!("{low:.2} to {high:.2}x on {name}"))
     };
     let papers: Vec<String> = [range(0, "its GPU"), range(1, "its ARM core")].into_iter().flatten().collect();
-    (geometric_mean(&ratios).unwrap_or(f64::NAN), list(&each), list(&papers))
+    (mean_of(measured, last), list(&each), list(&papers))
 }
 
 /// G1 and G2: the last row against the first, and what explains it.
 fn ratio_verdict(context: &Context<'_>, measured: &[Measured<'_>], name: &str, what: &str) -> Verdict {
     let (mean, each, papers) = last_rows(measured);
+    let mean = mean.as_ref();
     let row = measured[0].rows.last().map_or("", |r| &r.case.title);
     let first = &measured[0].rows[0].case.title;
     let mut long = format!(
         "{name} {}: at equal FLOPs, {row} takes {each} of the time of {first}; {} on average. The paper found {papers}. ",
-        strength(mean),
-        times(mean)
+        said(mean),
+        shown(mean)
     );
     long += &explain(context, measured);
     let short =
-        format!("{name} {}: {what} cost {} on average ({row} against {first}).", strength(mean), times(mean));
+        format!("{name} {}: {what} cost {} on average ({row} against {first}).", said(mean), shown(mean));
     Verdict { short, long }
 }
 
@@ -269,40 +329,42 @@ fn balance(context: &Context<'_>, measured: &[Measured<'_>]) -> String {
     };
     let least = measured.iter().filter_map(intensity).fold(f64::MAX, f64::min);
     let needed = peak / outer.read;
-    let level = &outer.level;
-    if least > needed {
+    let keeps_up = format!("{} keeps up with the multiply-add units", outer.level);
+    let from = format!("{peak:.0} GFLOP/s over {:.0} GB/s", outer.read);
+    // Both were measured once: a quarter more or less proves nothing.
+    if least > 1.25 * needed {
         format!(
-            "Even the worst of these rows does {least:.0} FLOP per byte, more than the {needed:.0} at which {level} keeps up \
-             with the multiply-add units ({peak:.0} GFLOP/s over {:.0} GB/s): memory alone does not make it slow.",
-            outer.read
+            "Even the worst of these rows does {least:.0} FLOP per byte, more than the {needed:.0} at which {keeps_up} \
+             ({from}): memory alone does not make it slow."
+        )
+    } else if least < needed / 1.25 {
+        format!(
+            "The worst of these rows does {least:.1} FLOP per byte, fewer than the {needed:.1} at which {keeps_up} ({from}): \
+             memory is the limit."
         )
     } else {
         format!(
-            "The worst of these rows does {least:.1} FLOP per byte, fewer than the {needed:.1} that {level} would need to keep \
-             the multiply-add units busy ({peak:.0} GFLOP/s over {:.0} GB/s): memory is the limit.",
-            outer.read
+            "The worst of these rows does {least:.1} FLOP per byte, about as many as the {needed:.1} at which {keeps_up} \
+             ({from}): whether memory is the limit is not told apart here."
         )
     }
 }
 
 fn fragments_verdict(context: &Context<'_>, measured: &[Measured<'_>]) -> Verdict {
     let of = |title: &str| {
-        let ratios: Vec<f64> = measured
-            .iter()
-            .filter_map(|m| m.rows.iter().find(|r| r.case.title == title).map(|r| r.relative))
-            .collect();
-        geometric_mean(&ratios).unwrap_or(f64::NAN)
+        mean_of(measured, |m| Some(m.rows.iter().find(|r| r.case.title == title)?.relative.clone()))
     };
     let (series, parallel) = (of("4 series"), of("4 parallel"));
-    let worst = series.max(parallel);
+    let value = |mean: &&Estimate| mean.value;
+    let worst = [&series, &parallel].into_iter().flatten().max_by(|a, b| value(a).total_cmp(&value(b)));
     let threads = context.report.settings.threads;
     let (_, each, papers) = last_rows(measured);
     let long = format!(
         "G3 {}: four fragments in series take {} of the time of one, four in parallel {}, on average; in parallel {each}. \
          The paper found {papers} for four in parallel. {} {}",
-        strength(worst),
-        times(series),
-        times(parallel),
+        said(worst),
+        shown(series.as_ref()),
+        shown(parallel.as_ref()),
         if threads == 1 {
             "On one thread there is no parallelism to lose and no kernel to launch; what remains are narrower layers, \
              which do fewer FLOPs for each byte, and the sums."
@@ -313,9 +375,9 @@ fn fragments_verdict(context: &Context<'_>, measured: &[Measured<'_>]) -> Verdic
     );
     let short = format!(
         "G3 {}: four fragments cost {} in series and {} in parallel, on {threads} thread{}.",
-        strength(worst),
-        times(series),
-        times(parallel),
+        said(worst),
+        shown(series.as_ref()),
+        shown(parallel.as_ref()),
         if threads == 1 { "" } else { "s" }
     );
     Verdict { short, long }
@@ -323,82 +385,106 @@ fn fragments_verdict(context: &Context<'_>, measured: &[Measured<'_>]) -> Verdic
 
 /// G4: the share of time that goes when ReLU and shortcut go.
 fn element_wise_verdict(_: &Context<'_>, measured: &[Measured<'_>]) -> Verdict {
-    let speed_up = |m: &Measured<'_>| 1.0 / m.rows.last().map_or(f64::NAN, |r| r.relative);
+    let speed_up = |m: &Measured<'_>| Some(m.rows.last()?.relative.map(|r| 1.0 / r));
     let paper = |which: usize| -> Vec<String> {
         let of = |m: &Measured<'_>| Some(times(1.0 / m.rows.last()?.papers[which]?));
         measured.iter().filter_map(of).collect()
     };
-    let ratios: Vec<f64> = measured.iter().map(speed_up).collect();
-    let mean = geometric_mean(&ratios).unwrap_or(f64::NAN);
-    let each: Vec<String> =
-        measured.iter().map(|m| format!("{} ({})", times(speed_up(m)), m.column.title)).collect();
-    let share = (100.0 * (1.0 - 1.0 / mean)).max(0.0);
+    let mean = mean_of(measured, speed_up);
+    let mean = mean.as_ref();
+    let each: Vec<String> = measured
+        .iter()
+        .filter_map(|m| Some(format!("{} ({})", times(speed_up(m)?.value), m.column.title)))
+        .collect();
+    let share = match mean {
+        Some(mean) if mean.told() == Told::Slower => {
+            format!("take {:.0} % of the time", 100.0 * (1.0 - 1.0 / mean.value))
+        }
+        _ => "take no time that could be told from noise".into(),
+    };
     let long = format!(
-        "G4 {}: without ReLU and shortcut the bottlenecks run {} faster; the paper found {} on its GPU and {} on its ARM \
-         core. Passes over memory that do none of the counted FLOPs take {share:.0} % of the time.",
-        strength(mean),
+        "G4 {}: without ReLU and shortcut the bottlenecks run {} faster, {} on average; the paper found {} on its GPU and {} \
+         on its ARM core. Passes over memory that do none of the counted FLOPs {share}.",
+        said(mean),
         list(&each),
+        shown(mean),
         list(&paper(0)),
         list(&paper(1)),
     );
-    let short = format!(
-        "G4 {}: element-wise passes take {share:.0} % of a bottleneck's time and none of its FLOPs.",
-        strength(mean)
-    );
+    let short =
+        format!("G4 {}: element-wise passes, which do none of a bottleneck's FLOPs, {share}.", said(mean));
     Verdict { short, long }
 }
 
 /// G5: what fusing and not moving give back.
 fn given_back_verdict(context: &Context<'_>, measured: &[Measured<'_>]) -> Verdict {
-    let of = |prefix: &str, row: usize| -> Vec<f64> {
+    let of = |prefix: &str, row: usize| -> Vec<Estimate> {
         measured
             .iter()
             .filter(|m| m.column.id.starts_with(prefix))
-            .filter_map(|m| Some(m.rows.get(row)?.relative))
+            .filter_map(|m| Some(m.rows.get(row)?.relative.clone()))
             .collect()
     };
-    let each = |ratios: &[f64]| list(&ratios.iter().map(|r| times(*r)).collect::<Vec<_>>());
+    let each = |ratios: &[Estimate]| list(&ratios.iter().map(|r| times(r.value)).collect::<Vec<_>>());
     let (apart, norm, moved) = (of("fusion", 1), of("fusion", 2), of("shuffle", 1));
-    let left: Vec<f64> = ["c32", "c64", "c128"]
+    let left: Vec<Estimate> = ["c32", "c64", "c128"]
         .into_iter()
         .filter_map(|c| {
-            let fused = context.get(&format!("g5/fusion/{c}/fused"))?.summary().min;
-            Some(fused / context.get(&format!("g4/{c}/neither"))?.summary().min)
+            let fused = context.get(&format!("g5/fusion/{c}/fused"))?.estimate();
+            Some(fused.over(&context.get(&format!("g4/{c}/neither"))?.estimate()))
         })
         .collect();
-    let [apart_mean, norm_mean, moved_mean, left_mean] =
-        [&apart, &norm, &moved, &left].map(|r| geometric_mean(r).unwrap_or(f64::NAN));
+    let [apart_mean, norm_mean, moved_mean, left_mean] = [&apart, &norm, &moved, &left].map(Estimate::mean);
+    let pays = |what: &str, mean: &Option<Estimate>| match mean.as_ref().map(Estimate::told) {
+        Some(Told::Slower) => format!("{what} pays"),
+        Some(Told::Same) => format!("{what} makes no difference here"),
+        Some(Told::Faster) => format!("{what} costs time here"),
+        _ => format!("Whether {} pays is not told apart here", what.to_lowercase()),
+    };
     let mut long = format!(
-        "Fusing pays: with ReLU and addition as passes of their own the bottleneck takes {} of the fused time (c = 32, 64, \
+        "{}: with ReLU and addition as passes of their own the bottleneck takes {} of the fused time (c = 32, 64, \
          128), with batch normalisation in the passes too {}. ",
+        pays("Fusing", &apart_mean),
         each(&apart),
         each(&norm)
     );
-    if left_mean.is_finite() {
-        long += &format!(
-            "Fused, ReLU and shortcut cost {:.0} % over having neither",
-            (100.0 * (left_mean - 1.0)).max(0.0)
-        );
-        let mostly_passes = left_mean - 1.0 < (left_mean * apart_mean - 1.0) / 2.0;
-        long += if mostly_passes {
+    if let (Some(left), Some(apart)) = (&left_mean, &apart_mean) {
+        long += &match left.told() {
+            Told::Slower => {
+                format!(
+                    "Fused, ReLU and shortcut cost {:.0} % over having neither",
+                    100.0 * (left.value - 1.0)
+                )
+            }
+            Told::NotApart => "What ReLU and shortcut cost when they are fused is not told apart here".into(),
+            _ => "Fused, ReLU and shortcut cost nothing".into(),
+        };
+        // The part that stays when they are fused, against all that they cost in passes of their own.
+        let mostly_passes = left.map(|left| left - 1.0).value < (left.value * apart.value - 1.0) / 2.0;
+        let sure = left.told() != Told::NotApart && apart.told() == Told::Slower;
+        long += if mostly_passes && sure {
             ": what the fourth guideline warns of is mostly not the arithmetic but the separate passes. "
         } else {
             ". "
         };
     }
     if !moved.is_empty() {
-        let verb = if moved_mean > 1.03 { "Not copying pays" } else { "Not copying pays little" };
         long += &format!(
-            "{verb}: ten ShuffleNetV2 units take {} as long when each shuffle moves its channels (stages of 116, 232 and \
-             464 channels).",
-            each(&moved)
+            "{}: ten ShuffleNetV2 units take {} as long when each shuffle moves its channels (stages of 116, 232 and \
+             464 channels), {} on average.",
+            pays("Not copying", &moved_mean),
+            each(&moved),
+            shown(moved_mean.as_ref())
         );
     }
     let short = format!(
-        "Given back: fusing saves {} (with batch normalisation {}), the zero-copy shuffle {} on its units.",
-        times(apart_mean),
-        times(norm_mean),
-        times(moved_mean)
+        "{}: passes of their own take {} of the fused time (with batch normalisation {}). {}: a shuffle that moves channels \
+         makes its units take {}.",
+        pays("Fusing", &apart_mean),
+        shown(apart_mean.as_ref()),
+        shown(norm_mean.as_ref()),
+        pays("Not copying", &moved_mean),
+        shown(moved_mean.as_ref())
     );
     Verdict { short, long }
 }
@@ -409,8 +495,10 @@ mod tests {
 
     #[test]
     fn strengths() {
+        let strength = |ratio: f64| strength(&Estimate::minimum(&[ratio; 8]));
         assert_eq!(strength(1.5), "holds here");
-        assert_eq!(strength(1.05), "holds weakly here");
+        assert_eq!(strength(1.05), "holds here");
+        assert_eq!(strength(1.035), "is not told apart here");
         assert_eq!(strength(1.0), "makes no difference here");
         assert_eq!(strength(0.8), "does not hold here");
     }

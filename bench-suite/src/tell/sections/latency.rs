@@ -3,11 +3,20 @@
 use super::{Context, distinct, list};
 use crate::plot::{Axis, Guide, Point, Series, Xy};
 use crate::tell::document::{Block, Cell, Figure, Section, Table};
+use crate::tell::estimate::{Estimate, Told};
+use crate::tell::predict::{Fitted, Judged, Known, Model, mean, ridges};
 use crate::tell::report::{Cold, Measurement};
-use crate::tell::stats::{TwoTerm, pearson, spearman};
+use crate::tell::stats::{kendall, pearson, spearman};
 use crate::work::networks::Network;
 
+/// Levels of FLOPs at which the paper compares.
+const LEVELS: usize = 4;
+
+/// Halves of the rounds that models are fitted to.
+const HALVES: usize = 40;
+
 /// A network that was measured.
+#[derive(Clone, Copy)]
 struct Measured<'a> {
     network: &'a Network,
     measurement: &'a Measurement,
@@ -24,12 +33,24 @@ impl Measured<'_> {
     }
 }
 
-pub(super) fn section(context: &Context<'_>) -> (Section, Vec<String>) {
+/// The error of each model when a family is left out.
+pub(super) fn errors(context: &Context<'_>) -> Vec<(String, f64)> {
+    let prediction = Prediction::of(context, &measured(context));
+    let judged = prediction.into_iter().flat_map(|prediction| prediction.judged);
+    judged.map(|(name, judged)| (name, judged.family_left_out)).collect()
+}
+
+/// The networks that were measured.
+fn measured<'a>(context: &Context<'a>) -> Vec<Measured<'a>> {
     let measured = context.report.networks.iter().filter_map(|network| {
         let cold = context.report.cold.iter().find(|cold| cold.id == network.id);
         Some(Measured { network, measurement: context.get(&network.id)?, cold })
     });
-    let measured: Vec<Measured<'_>> = measured.collect();
+    measured.collect()
+}
+
+pub(super) fn section(context: &Context<'_>) -> (Section, Vec<String>) {
+    let measured = measured(context);
     let mut blocks = vec![
         Block::Text(
             "Networks at the paper's four levels of FLOPs, all packed and run by the same code, so that the comparison is of \
@@ -64,16 +85,25 @@ pub(super) fn section(context: &Context<'_>) -> (Section, Vec<String>) {
     let mut findings = headline(context);
     findings.extend(level_finding(&measured));
     blocks.push(Block::Heading("What predicts latency".into(), "prediction".into()));
-    match Prediction::of(&measured, context.peak()) {
+    match Prediction::of(context, &measured) {
         Some(prediction) => {
+            blocks.push(Block::Text(
+                "Each model is fitted with the smallest relative errors, and judged by networks that it was not fitted to: each \
+                 network in turn is left out of the fit, and then each family, whose networks are alike and would tell of each other. \
+                 The last models are that of MobileNetV4: every layer takes the larger of the time of its multiply-adds and the time of its \
+                 bytes, as under a roofline whose ridge lies at so many multiply-adds per byte."
+                    .into(),
+            ));
             blocks.push(Block::Verdict(prediction.sentence(context)));
             findings.push(prediction.finding());
+            blocks.push(Block::Table(prediction.table()));
+            blocks.extend(prediction.sweep().map(Block::Figure));
             blocks.push(Block::Table(networks_table(context, &measured, &prediction)));
             blocks.push(Block::Table(paper_table(&measured)));
         }
         None => blocks.push(Block::Text("Too few networks were measured to say.".into())),
     }
-    (Section { id: "latency", title: "Latency against FLOPs".into(), blocks }, findings)
+    (Section { id: "latency".into(), title: "Latency against FLOPs".into(), blocks }, findings)
 }
 
 fn families<'a, 'b>(measured: &'b [Measured<'a>]) -> Vec<(&'a str, Vec<&'b Measured<'a>>)> {
@@ -141,9 +171,12 @@ fn rates(context: &Context<'_>, measured: &[Measured<'_>]) -> Xy {
 
 fn accuracy(measured: &[Measured<'_>]) -> Xy {
     let point = |m: &Measured<'_>| {
-        let accuracy = 100.0 - m.network.paper.error;
+        let accuracy = m.network.paper.map_or(f64::NAN, |paper| 100.0 - paper.error);
         (m.ms(), accuracy, format!("{accuracy:.1} %"))
     };
+    let measured: Vec<Measured<'_>> =
+        measured.iter().filter(|m| m.network.paper.is_some()).copied().collect();
+    let measured = &measured[..];
     Xy {
         x: Axis::log("latency (ms)"),
         y: Axis::close("top-1 accuracy (%), from the paper"),
@@ -172,123 +205,249 @@ fn headline(context: &Context<'_>) -> Vec<String> {
     )]
 }
 
-/// How far networks of the same FLOPs differ in time.
+/// How far networks of the same FLOPs differ in time: the pair that differs most surely, since the pair that seems to differ
+/// most is the one that was disturbed most.
 fn level_finding(measured: &[Measured<'_>]) -> Option<String> {
-    let per_mac = |m: &Measured<'_>| m.ms() / m.measurement.macs as f64;
-    let level = |index: usize| {
-        let of: Vec<&Measured<'_>> =
-            families(measured).into_iter().filter_map(|(_, of)| of.get(index).copied()).collect();
-        let fastest = of.iter().min_by(|a, b| per_mac(a).total_cmp(&per_mac(b)))?;
-        let slowest = of.iter().max_by(|a, b| per_mac(a).total_cmp(&per_mac(b)))?;
-        Some((per_mac(slowest) / per_mac(fastest), fastest.name(), slowest.name()))
-    };
-    let (ratio, fastest, slowest) = (0..4).filter_map(level).max_by(|a, b| a.0.total_cmp(&b.0))?;
-    Some(format!(
-        "At equal FLOPs, networks differ up to {ratio:.2}x in time: per multiply-add {slowest} takes that much longer than \
-         {fastest}."
-    ))
+    let per_mac = |m: &Measured<'_>| m.measurement.estimate().map(|t| t / m.measurement.macs as f64);
+    let surely = |ratio: &Estimate| ratio.interval().map_or(0.0, |[low, _]| low);
+    let mut most: Option<(Estimate, String, String)> = None;
+    for level in 0..LEVELS {
+        let families = families(measured);
+        let of: Vec<(&Measured<'_>, Estimate)> =
+            families.iter().filter_map(|(_, of)| of.get(level).map(|m| (*m, per_mac(m)))).collect();
+        for (slow, slow_time) in &of {
+            for (fast, fast_time) in &of {
+                let ratio = slow_time.over(fast_time);
+                if most.as_ref().is_none_or(|(of, ..)| surely(&ratio) > surely(of)) {
+                    most = Some((ratio, slow.name(), fast.name()));
+                }
+            }
+        }
+    }
+    let (ratio, slow, fast) = most?;
+    Some(match ratio.interval() {
+        Some([low, _]) if ratio.told() == Told::Slower => format!(
+            "At equal FLOPs, networks differ {low:.2}x in time or more: per multiply-add {slow} takes {} of the time of {fast}.",
+            ratio.times()
+        ),
+        _ => "At equal FLOPs, networks are not told apart here.".into(),
+    })
 }
 
 /// How well costs tell times.
-struct Prediction {
-    macs: [Option<f64>; 2],
-    bytes: [Option<f64>; 2],
-    model: TwoTerm,
-    /// Relative error of each network.
-    errors: Vec<f64>,
-    /// Mean absolute relative error of a rate that is the same for all.
-    rate_error: f64,
-    /// The model whose multiply-adds run at the measured peak, and its mean absolute relative error.
-    at_peak: Option<(TwoTerm, f64)>,
+struct Prediction<'a> {
+    known: Vec<Known<'a>>,
+    /// Those that could be fitted, each with its name; FLOPs alone, and FLOPs with bytes.
+    judged: Vec<(String, Judged)>,
+    /// The errors of each that halves of the rounds would have said, all from the same halves.
+    halves: Vec<Vec<f64>>,
+    /// This machine's ridges: the level, and multiply-adds per byte.
+    ridges: Vec<(&'a str, f64)>,
 }
 
-impl Prediction {
-    fn of(measured: &[Measured<'_>], peak: Option<f64>) -> Option<Self> {
-        let series = |of: fn(&Measured<'_>) -> f64| measured.iter().map(of).collect::<Vec<f64>>();
-        let macs = series(|m| m.measurement.macs as f64);
-        let bytes = series(|m| m.measurement.mac_bytes as f64);
-        let time = series(|m| m.measurement.summary().min);
-        let both = |x: &[f64]| [pearson(x, &time), spearman(x, &time)];
-        let model = TwoTerm::fit(&macs, &bytes, &time)?;
-        let rate = TwoTerm::fit(&macs, &vec![0.0; macs.len()], &time)?;
-        let relative = |m: TwoTerm| -> Vec<f64> {
-            measured
-                .iter()
-                .zip(&time)
-                .map(|(net, time)| {
-                    m.predict(net.measurement.macs as f64, net.measurement.mac_bytes as f64) / time - 1.0
-                })
-                .collect()
+impl<'a> Prediction<'a> {
+    fn of(context: &Context<'a>, measured: &[Measured<'a>]) -> Option<Self> {
+        let known = |m: &Measured<'a>| Known {
+            family: &m.network.family,
+            macs: m.measurement.macs as f64,
+            bytes: m.measurement.mac_bytes as f64,
+            steps: m.network.steps.iter().map(|step| [step.macs as f64, step.mac_bytes as f64]).collect(),
+            seconds: m.measurement.summary().min,
         };
-        let mean = |errors: &[f64]| errors.iter().map(|e| e.abs()).sum::<f64>() / errors.len() as f64;
-        Some(Self {
-            macs: both(&macs),
-            bytes: both(&bytes),
-            model,
-            rate_error: mean(&relative(rate)),
-            at_peak: peak
-                .and_then(|peak| TwoTerm::with_known(2e-9 / peak, &macs, &bytes, &time))
-                .map(|model| (model, mean(&relative(model)))),
-            errors: relative(model),
-        })
+        let known: Vec<Known<'a>> = measured.iter().map(known).collect();
+        let bandwidths = context.report.machine.bandwidths.iter().filter(|b| b.level != "L1");
+        let ridge = |peak: f64| bandwidths.map(move |b| (b.level.as_str(), peak / 2.0 / b.read)).collect();
+        let ridges: Vec<(&str, f64)> = context.peak().map(ridge).unwrap_or_default();
+        let mut models = vec![
+            ("FLOPs".to_owned(), Model::Macs),
+            ("bytes".into(), Model::Bytes),
+            ("FLOPs + bytes".into(), Model::Sum),
+            ("layer by layer, fitted ridge".into(), Model::Roofline),
+        ];
+        let at = |(level, ridge): &(&str, f64)| {
+            (format!("layer by layer, ridge of {level}"), Model::RooflineAt(*ridge))
+        };
+        models.extend(ridges.iter().map(at));
+        let mut variants: Vec<Vec<Known<'a>>> = Vec::new();
+        let estimates: Vec<Estimate> = measured.iter().map(|m| m.measurement.estimate()).collect();
+        for half in 0..HALVES {
+            let seconds: Option<Vec<f64>> =
+                estimates.iter().map(|e| e.some_halves(HALVES).get(half).copied()).collect();
+            variants.extend(seconds.map(|seconds| {
+                let known = known.iter().zip(seconds);
+                known.map(|(known, seconds)| Known { seconds, ..known.clone() }).collect()
+            }));
+        }
+        let (mut judged, mut halves) = (Vec::new(), Vec::new());
+        for (name, model) in models {
+            let Some(of) = model.judge(&known) else { continue };
+            judged.push((name, of));
+            halves
+                .push(variants.iter().filter_map(|known| Some(mean(&model.family_errors(known)?))).collect());
+        }
+        let prediction = Self { known, judged, halves, ridges };
+        (prediction.get("FLOPs").is_some() && prediction.get("FLOPs + bytes").is_some()).then_some(prediction)
     }
 
-    fn mean_error(&self) -> f64 {
-        self.errors.iter().map(|e| e.abs()).sum::<f64>() / self.errors.len() as f64
+    fn get(&self, name: &str) -> Option<&Judged> {
+        self.judged.iter().find(|(of, _)| of == name).map(|(_, judged)| judged)
+    }
+
+    fn error(&self, name: &str) -> Option<String> {
+        Some(format!("{:.1} %", 100.0 * self.get(name)?.family_left_out))
+    }
+
+    /// The models that tell most of families that they do not know: the best, and those that halves of the rounds do not
+    /// tell from it.
+    fn best(&self) -> Vec<&str> {
+        let error = |i: &usize| self.judged[*i].1.family_left_out;
+        let all = 0..self.judged.len();
+        let best = all.clone().min_by(|a, b| error(a).total_cmp(&error(b))).expect("there are two at least");
+        let behind = |i: usize| {
+            let pairs = self.halves[best].iter().zip(&self.halves[i]);
+            let count = pairs.clone().count();
+            count > 0 && pairs.filter(|(best, of)| best < of).count() as f64 >= 0.95 * count as f64
+        };
+        all.filter(|i| *i == best || !behind(*i)).map(|i| self.judged[i].0.as_str()).collect()
     }
 
     fn sentence(&self, context: &Context<'_>) -> String {
-        let r = |[pearson, spearman]: [Option<f64>; 2]| {
+        let seconds: Vec<f64> = self.known.iter().map(|k| k.seconds).collect();
+        let r = |of: fn(&Known<'_>) -> f64| {
+            let x: Vec<f64> = self.known.iter().map(of).collect();
             let shown = |r: Option<f64>| r.map_or("undefined".into(), |r| format!("{r:.3}"));
-            format!("{} (by rank {})", shown(pearson), shown(spearman))
+            let [r, rho, tau] = [pearson, spearman, kendall].map(|of| shown(of(&x, &seconds)));
+            format!("r = {r} (by rank: Spearman {rho}, Kendall {tau})")
         };
-        let mut terms = Vec::new();
-        if self.model.per_a > 0.0 {
-            let peak = context.peak().map_or(String::new(), |peak| format!(" (measured peak {peak:.0})"));
-            terms.push(format!("multiply-adds at {:.0} GFLOP/s{peak}", 2e-9 / self.model.per_a));
+        let mut text = format!(
+            "Latency correlates with multiply-adds at {}, with mac_bytes at {}. ",
+            r(|k| k.macs),
+            r(|k| k.bytes)
+        );
+        let mut missed: Vec<String> = Vec::new();
+        for name in ["FLOPs", "FLOPs + bytes", "layer by layer, fitted ridge"] {
+            missed.extend(self.error(name).map(|error| format!("{name} by {error}")));
         }
-        if self.model.per_b > 0.0 {
-            terms.push(format!("mac_bytes at {:.1} GB/s", 1e-9 / self.model.per_b));
+        text += &format!("A family that was not fitted to is missed on average: {}. ", list(&missed));
+        if let Some(Judged { fitted: Fitted::Sum(model), .. }) = self.get("FLOPs + bytes") {
+            let mut terms = Vec::new();
+            if model.per_a > 0.0 {
+                let peak = context.peak().map_or(String::new(), |peak| format!(" (measured peak {peak:.0})"));
+                terms.push(format!("multiply-adds at {:.0} GFLOP/s{peak}", 2e-9 / model.per_a));
+            }
+            if model.per_b > 0.0 {
+                terms.push(format!("mac_bytes at {:.1} GB/s", 1e-9 / model.per_b));
+            }
+            text += &format!("FLOPs + bytes charges {}. ", list(&terms));
         }
-        let at_peak = match self.at_peak {
-            Some((model, error)) if model.per_b > 0.0 => format!(
-                " With multiply-adds at the measured peak, mac_bytes at {:.1} GB/s fit best, with an error of {:.1} %.",
-                1e-9 / model.per_b,
-                100.0 * error
-            ),
-            _ => String::new(),
-        };
-        format!(
-            "Latency correlates with multiply-adds at r = {}, with mac_bytes at {}. One rate for all networks misses by \
-             {:.1} % on average; the two-term model, time = macs / rate + mac_bytes / bandwidth, by {:.1} %. Its best fit \
-             charges {}.{at_peak}",
-            r(self.macs),
-            r(self.bytes),
-            100.0 * self.rate_error,
-            100.0 * self.mean_error(),
-            list(&terms)
-        )
+        if let Some(Judged { fitted: Fitted::Roofline { ridge, .. }, .. }) =
+            self.get("layer by layer, fitted ridge")
+        {
+            let machine: Vec<String> =
+                self.ridges.iter().map(|(level, ridge)| format!("{ridge:.2} ({level})")).collect();
+            let here = if machine.is_empty() {
+                String::new()
+            } else {
+                format!("; this machine's: {}", list(&machine))
+            };
+            text += &format!("The fitted ridge lies at {ridge:.2} multiply-adds per byte{here}.");
+        }
+        text
     }
 
     fn finding(&self) -> String {
-        let r = |[pearson, _]: [Option<f64>; 2]| pearson.map_or("?".into(), |r| format!("{r:.3}"));
+        let best: Vec<String> = self.best().iter().map(|name| format!("\u{201c}{name}\u{201d}")).collect();
+        let last = match &best[..] {
+            [best] => format!("the best of the models here is {best}"),
+            several => format!("which is the best of {} is not told apart here", list(several)),
+        };
         format!(
-            "Latency correlates with multiply-adds at r = {}, with memory access cost at {}; both together predict it \
-             within {:.1} % on average, FLOPs alone within {:.1} %.",
-            r(self.macs),
-            r(self.bytes),
-            100.0 * self.mean_error(),
-            100.0 * self.rate_error
+            "Of networks of a family it was not fitted to, FLOPs alone tell the time within {} on average, FLOPs and memory \
+             access cost within {}; {last}.",
+            self.error("FLOPs").unwrap_or_default(),
+            self.error("FLOPs + bytes").unwrap_or_default()
         )
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new(
+            "models",
+            "Models of latency: mean absolute error, and correlation of what they tell with the time",
+        );
+        for (name, judged) in &self.judged {
+            let (rate, bandwidth, ridge) = match judged.fitted {
+                Fitted::Sum(model) => (2e-9 / model.per_a, 1e-9 / model.per_b, None),
+                Fitted::Roofline { ridge, per_mac } => {
+                    (2e-9 / per_mac, 1e-9 / (per_mac * ridge), Some(ridge))
+                }
+            };
+            let [pearson, spearman, kendall] = judged.correlations.map(|r| Cell::maybe(r, 3));
+            table.row([
+                ("model", Cell::text(name)),
+                ("its networks|%", Cell::Number(100.0 * judged.inside, 1)),
+                ("network left out|%", Cell::Number(100.0 * judged.left_out, 1)),
+                ("family left out|%", Cell::Number(100.0 * judged.family_left_out, 1)),
+                ("Pearson", pearson),
+                ("Spearman", spearman),
+                ("Kendall", kendall),
+                ("rate|GFLOP/s", Cell::maybe(Some(rate), 0)),
+                ("bandwidth|GB/s", Cell::maybe(Some(bandwidth), 1)),
+                ("ridge|MAC/byte", Cell::maybe(ridge, 2)),
+            ]);
+        }
+        table
+    }
+
+    /// The error of the model of MobileNetV4 over its ridge.
+    fn sweep(&self) -> Option<Figure> {
+        let judged: Vec<(f64, Judged)> = ridges()
+            .step_by(4)
+            .filter_map(|ridge| Some((ridge, Model::RooflineAt(ridge).judge(&self.known)?)))
+            .collect();
+        let line = |name: &str, of: fn(&Judged) -> f64| Series {
+            name: name.into(),
+            points: judged
+                .iter()
+                .map(|(ridge, judged)| Point {
+                    x: *ridge,
+                    y: 100.0 * of(judged),
+                    label: String::new(),
+                    tip: format!("{name}, ridge {ridge:.2}: {:.1} %", 100.0 * of(judged)),
+                })
+                .collect(),
+            joined: true,
+        };
+        let upright = |(level, ridge): &(&str, f64)| Guide {
+            label: format!("{level}, {ridge:.2}"),
+            points: vec![(*ridge, 0.0), (*ridge, 1e4)],
+            strong: false,
+        };
+        (!judged.is_empty()).then(|| Figure {
+            id: "ridge".into(),
+            title: "Error of the layer-by-layer model over its ridge".into(),
+            caption: "Left of all ridges every layer is bound by its multiply-adds, and the model is FLOPs alone; right of them \
+                      by its bytes. Upright lines are this machine's: its multiply-add peak over what each level of memory reads."
+                .into(),
+            plot: Box::new(Xy {
+                x: Axis::log("ridge (multiply-adds per byte)"),
+                y: Axis::linear("mean absolute error (%)"),
+                series: vec![
+                    line("family left out", |judged| judged.family_left_out),
+                    line("network left out", |judged| judged.left_out),
+                ],
+                guides: self.ridges.iter().map(upright).collect(),
+            }),
+        })
     }
 }
 
-fn networks_table(context: &Context<'_>, measured: &[Measured<'_>], prediction: &Prediction) -> Table {
+fn networks_table(context: &Context<'_>, measured: &[Measured<'_>], prediction: &Prediction<'_>) -> Table {
     let mut table = Table::new(
         "networks",
-        "Latency of the networks, what it takes to start them, and the error of the two-term model for each",
+        "Latency of the networks, what it takes to start them, and the error of FLOPs + bytes when its family is left out",
     );
-    let mut errors = prediction.errors.iter();
+    let judged = prediction.get("FLOPs + bytes");
+    let mut errors = judged.into_iter().flat_map(|judged| &judged.errors);
     for (family, of) in families(measured) {
         table.group(family);
         for m in of {
@@ -326,9 +485,11 @@ fn paper_table(measured: &[Measured<'_>]) -> Table {
         "The same networks in the paper's table 8 (GTX 1080 Ti at batch 8, one Snapdragon 810 core at batch 1)",
     );
     for (family, of) in families(measured) {
-        table.group(family);
+        if of.iter().any(|m| m.network.paper.is_some()) {
+            table.group(family);
+        }
         for m in of {
-            let paper = m.network.paper;
+            let Some(paper) = m.network.paper else { continue };
             table.row([
                 ("width", Cell::text(&m.network.label)),
                 ("macs here|10⁶", Cell::Number(m.measurement.macs as f64 / 1e6, 1)),

@@ -5,7 +5,7 @@ use model::graph::Class;
 use super::Context;
 use crate::plot::{Axis, Guide, Point, Series, Xy};
 use crate::tell::document::{Block, Cell, Figure, Section, Table};
-use crate::tell::report::{Bandwidth, Machine, Measurement};
+use crate::tell::report::Measurement;
 use crate::work::layer::Layer;
 
 /// Layers named in the table.
@@ -36,18 +36,12 @@ fn intensity(measurement: &Measurement) -> f64 {
     2.0 * measurement.macs as f64 / measurement.mac_bytes as f64
 }
 
-/// The innermost level that holds `bytes`.
-fn level(machine: &Machine, bytes: u64) -> Option<&Bandwidth> {
-    // Each array was half its cache, or a safe part of it.
-    machine.bandwidths.iter().find(|b| bytes <= 2 * b.bytes).or(machine.bandwidths.last())
-}
-
 pub(super) fn section(context: &Context<'_>) -> (Section, Option<String>) {
     let machine = &context.report.machine;
     let peak = context.peak();
     let measured = context.report.measurements.iter().filter_map(|measurement| {
         let (layer, _) = (measurement.layer.as_ref()?, context.get(&measurement.id)?);
-        let level = level(machine, measurement.mac_bytes)?;
+        let level = machine.level(measurement.mac_bytes)?;
         let roof = peak?.min(intensity(measurement) * level.read);
         Some(Measured { layer, class: layer.class(), measurement, level: &level.level, roof })
     });
@@ -78,7 +72,7 @@ pub(super) fn section(context: &Context<'_>) -> (Section, Option<String>) {
             caption: "Slanted lines are measured read bandwidths, the level line the measured multiply-add peak. Labels name \
                       the channels of the layers farthest from their roof."
                 .into(),
-            plot: Box::new(roofline(context, &measured, &farthest)),
+            plot: Box::new(roofline(context, points(&measured, &farthest))),
         }),
     ];
     if let Some(finding) = &finding {
@@ -86,10 +80,10 @@ pub(super) fn section(context: &Context<'_>) -> (Section, Option<String>) {
     }
     blocks.push(Block::Table(farthest_table(&farthest)));
     blocks.push(Block::Table(all_table(&measured)));
-    (Section { id: "roofline", title: "Roofline".into(), blocks }, finding)
+    (Section { id: "roofline".into(), title: "Roofline".into(), blocks }, finding)
 }
 
-fn roofline(context: &Context<'_>, measured: &[Measured<'_>], farthest: &[&Measured<'_>]) -> Xy {
+fn points(measured: &[Measured<'_>], farthest: &[&Measured<'_>]) -> Vec<(String, Point)> {
     let named: Vec<&str> = farthest.iter().take(5).map(|m| m.measurement.id.as_str()).collect();
     let point = |m: &Measured<'_>| Point {
         x: m.intensity(),
@@ -108,9 +102,14 @@ fn roofline(context: &Context<'_>, measured: &[Measured<'_>], farthest: &[&Measu
             m.level
         ),
     };
+    measured.iter().map(|m| (m.class.name().to_owned(), point(m))).collect()
+}
+
+/// Points, each of a class of work, under the roofs of the machine.
+pub(super) fn roofline(context: &Context<'_>, points: Vec<(String, Point)>) -> Xy {
     let series = Class::ALL.map(|class| Series {
         name: class.name().to_owned(),
-        points: measured.iter().filter(|m| m.class == class).map(point).collect(),
+        points: points.iter().filter(|(of, _)| of == class.name()).map(|(_, point)| point.clone()).collect(),
         joined: false,
     });
     let peak = context.peak().unwrap_or(f64::NAN);

@@ -1,9 +1,15 @@
 //! The machine, measured.
 
+use model::sentinel::{TOLERANCE, WAITED};
+
 use super::Context;
-use crate::tell::document::{Block, Cell, Section, Table};
-use crate::tell::report::Report;
+use crate::plot::{Axis, Point, Series, Xy};
+use crate::tell::document::{Block, Cell, Figure, Section, Table};
+use crate::tell::report::{Report, Rounds};
 use crate::tell::stats::Summary;
+
+/// The largest relative time that the plot of the sentinel has room for.
+const MOST: f64 = 4.0;
 
 pub(super) fn subtitle(report: &Report) -> String {
     let (env, settings) = (&report.environment, &report.settings);
@@ -70,17 +76,84 @@ pub(super) fn section(report: &Report) -> Section {
         Block::Table(peaks),
         Block::Table(bandwidths),
     ];
-    if let Some(noise) = Summary::of(&report.machine.noise.iter().map(|g| 1.0 / g).collect::<Vec<_>>()) {
+    blocks.extend(noise(report));
+    Section { id: "machine".into(), title: "The machine".into(), blocks }
+}
+
+/// How quiet the machine was.
+fn noise(report: &Report) -> Vec<Block> {
+    let machine = &report.machine;
+    let series = [
+        ("small network", machine.looks.iter().map(|look| look.network).collect()),
+        ("loop over memory", machine.looks.iter().map(|look| look.memory).collect()),
+        ("multiply-adds on registers", machine.noise.iter().map(|gflops| 1.0 / gflops).collect::<Vec<f64>>()),
+    ];
+    let mut table = Table::new("noise", "The sentinel, time relative to its fastest");
+    let mut lines = Vec::new();
+    for (name, times) in series {
+        let Some(summary) = Summary::of(&times) else { continue };
+        let relative = |time: f64| time / summary.min;
+        table.row([
+            ("what", Cell::text(name)),
+            ("looks", Cell::Number(summary.n as f64, 0)),
+            ("median", Cell::Number(relative(summary.median), 2)),
+            ("p90", Cell::Number(relative(summary.p90), 2)),
+            ("p99", Cell::Number(relative(summary.p99), 2)),
+        ]);
+        let point = |(i, time): (usize, &f64)| Point {
+            x: (i + 1) as f64,
+            // What is off the scale is drawn at its end.
+            y: relative(*time).min(MOST),
+            label: String::new(),
+            tip: format!("{name}, look {}: {:.2}x", i + 1, relative(*time)),
+        };
+        let points = times.iter().enumerate().map(point).collect();
+        lines.push(Series { name: name.into(), points, joined: false });
+    }
+    if lines.is_empty() {
+        return vec![];
+    }
+    let mut blocks = vec![Block::Heading("How quiet it was".into(), "quiet".into())];
+    if machine.looks.is_empty() {
+        blocks.push(Block::Text(
+            "After every round of everything else the multiply-add loop ran again. It does not notice who shares caches and \
+             memory; later versions of this report have a sentinel that does."
+                .into(),
+        ));
+    } else {
+        let of = |count: fn(&Rounds) -> usize| machine.rounds.iter().map(count).sum::<usize>();
+        let (kept, repeated, disturbed) = (of(|r| r.kept), of(|r| r.repeated), of(|r| r.disturbed));
+        let waited: Vec<f64> = machine.looks.iter().filter_map(|look| look.waited).collect();
+        let waited = Summary::of(&waited).map_or(String::new(), |waited| {
+            format!(
+                " The thread waited for a processor for {:.0} % of its time (median).",
+                100.0 * waited.median
+            )
+        });
         blocks.push(Block::Text(format!(
-            "Noise: after every round of everything else the multiply-add loop ran again, {} times: best {:.1} GFLOP/s, median \
-             {:.1}, slowest tenth below {:.1}. Its median lay {:.1} % above its minimum in time; differences smaller than that \
-             mean little.",
-            noise.n,
-            1.0 / noise.min,
-            1.0 / noise.median,
-            1.0 / noise.p90,
-            100.0 * noise.spread()
+            "In every round of everything else a sentinel ran beside it: ShuffleNetV2 0.5x on a small image, a sum over 8 MiB, \
+             and multiply-adds on registers, of which the first two notice who shares caches and memory. Where one of them took \
+             {:.0} % longer than ever before, or the thread had waited for a processor for more than {:.0} % of the time, the round \
+             was repeated while there was time (half as long again as each section's share). {repeated} rounds were repeated and left \
+             out; of the {kept} that were kept, {disturbed} were disturbed.{waited}",
+            100.0 * TOLERANCE,
+            100.0 * WAITED
         )));
     }
-    Section { id: "machine", title: "The machine".into(), blocks }
+    blocks.push(Block::Figure(Figure {
+        id: "noise".into(),
+        title: "The sentinel during the run".into(),
+        caption: format!(
+            "Time relative to its fastest: one look after the other, from the beginning to the end of the run; more than \
+             {MOST:.0} is drawn at {MOST:.0}."
+        ),
+        plot: Box::new(Xy {
+            x: Axis::close("look"),
+            y: Axis::close("time, fastest = 1"),
+            series: lines,
+            guides: vec![],
+        }),
+    }));
+    blocks.push(Block::Table(table));
+    blocks
 }

@@ -1,7 +1,8 @@
 //! How it was measured, and in which environment.
 
 use crate::tell::document::{Block, Cell, Section, Table};
-use crate::tell::report::Report;
+use crate::tell::estimate::{FLOOR, MIN_ROUNDS, SAME};
+use crate::tell::report::{Report, Rounds};
 use crate::tell::stats::quantile;
 
 /// Threads that really worked, over threads asked for: the median over all measurements.
@@ -20,6 +21,15 @@ pub(super) fn warnings(report: &Report) -> Vec<String> {
             "The machine was busy: a thread got {:.0} % of a core (processor time over wall time). Medians are unreliable, \
              minima less so; measure again when it is idle.",
             100.0 * share
+        ));
+    }
+    let of = |count: fn(&Rounds) -> usize| report.machine.rounds.iter().map(count).sum::<usize>();
+    let (kept, disturbed) = (of(|rounds| rounds.kept), of(|rounds| rounds.disturbed));
+    if 2 * disturbed > kept {
+        warnings.push(format!(
+            "The machine was not quiet: it was disturbed in {:.0} % of the rounds that were kept. Intervals are wide, and \
+             what they do not tell apart may be told apart on a quiet machine.",
+            100.0 * disturbed as f64 / kept as f64
         ));
     }
     if report.environment.opt_level != "3" {
@@ -81,10 +91,23 @@ pub(super) fn section(report: &Report) -> Section {
         Block::Text(
             "Variants that are compared are timed in rounds: every round takes one sample of each, right after a run of it that \
              is not counted (unless a run takes 30 ms or more), and each round begins with another. Samples of less than 0.2 \
-             ms average several runs. Weights and images are random numbers of ordinary size, activations neither grow nor \
+             ms average several runs, and one of less than 10 ms during which the program had to wait for a processor is taken \
+             again. Weights and images are random numbers of ordinary size, activations neither grow nor \
              vanish. Ratios and rates are of minima; medians and percentiles are in the tables."
                 .into(),
         ),
+        Block::Text(format!(
+            "Intervals: from the rounds, 400 random halves are drawn, and every ratio is computed from the minima of each half \
+             instead of all; things that were timed in the same rounds lose the same rounds. The interval reaches to both sides as \
+             far as 95 % of the halves lie away: where half of the rounds miss a minimum by so much, all of them may still miss the \
+             undisturbed time by as much. It reaches {:.0} % at least, since code and data lie elsewhere in memory in the next run. A \
+             mean over columns is computed within each half. Fewer than {MIN_ROUNDS} rounds give no interval. A verdict is given only \
+             where the whole interval agrees with it: more than {:.0} % slower, more than {:.0} % faster, or less than that to either \
+             side, which makes no difference; all else is not told apart.",
+            100.0 * FLOOR,
+            100.0 * SAME,
+            100.0 * SAME
+        )),
         Block::Text(format!(
             "Nothing is timed whose answer is wrong: each experiment, network and layer is first held against its twin, the \
              naive f64 loops of kernels::reference, {checked}. ShuffleNetV2 is held against PyTorch in the \
@@ -97,5 +120,5 @@ pub(super) fn section(report: &Report) -> Section {
         ),
         Block::Table(table),
     ];
-    Section { id: "method", title: "Method and environment".into(), blocks }
+    Section { id: "method".into(), title: "Method and environment".into(), blocks }
 }

@@ -4,10 +4,14 @@ mod guidelines;
 mod latency;
 mod layers;
 mod machine;
+mod merged;
 mod method;
+mod own;
 mod peers;
 mod splits;
 mod sweeps;
+
+pub(crate) use merged::merged;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -24,6 +28,10 @@ struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
+    fn new(report: &'a Report) -> Self {
+        Self { report, by_id: report.index(), drawn: RefCell::default() }
+    }
+
     fn get(&self, id: &str) -> Option<&'a Measurement> {
         let measurement = self.by_id.get(id).copied();
         self.drawn.borrow_mut().extend(measurement.map(|m| m.id.as_str()));
@@ -61,23 +69,23 @@ impl<'a> Context<'a> {
 
 /// Writes all sections.
 pub(crate) fn document(report: &Report) -> Document {
-    let context = Context { report, by_id: report.index(), drawn: RefCell::default() };
+    let context = Context::new(report);
     let (guidelines, verdicts) = guidelines::section(&context);
     let (latency, latency_findings) = latency::section(&context);
     let (layers, layer_finding) = layers::section(&context);
     let mut findings = latency_findings;
     findings.extend(verdicts);
     findings.extend(layer_finding);
-    let sections = vec![
-        machine::section(report),
-        guidelines,
-        latency,
+    let own = own::sections(&context);
+    let mut sections = vec![machine::section(report), guidelines, latency];
+    sections.extend(own);
+    sections.extend([
         splits::section(&context),
         layers,
         sweeps::section(&context),
         peers::section(&context),
         method::section(report),
-    ];
+    ]);
     Document {
         title: "FLOPs against memory access: lightweight networks on this CPU".into(),
         subtitle: machine::subtitle(report),
@@ -85,6 +93,7 @@ pub(crate) fn document(report: &Report) -> Document {
         findings,
         warnings: method::warnings(report).into_iter().chain(context.not_drawn()).collect(),
         sections,
+        data: vec!["report.json".into()],
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn section(context: &Context<'_>) -> Section {
                 .into(),
         )],
     };
-    Section { id: "peers", title: "Other engines".into(), blocks }
+    Section { id: "peers".into(), title: "Other engines".into(), blocks }
 }
 
 fn raced(peers: &Peers) -> Vec<Block> {

@@ -45,5 +45,5 @@ pub(super) fn section(context: &Context<'_>) -> Section {
         }),
         Block::Table(table),
     ];
-    Section { id: "splits", title: "Where the time goes".into(), blocks }
+    Section { id: "splits".into(), title: "Where the time goes".into(), blocks }
 }

@@ -3,6 +3,7 @@
 use super::{Context, distinct};
 use crate::plot::{Axis, Bar, Bars, Group, Plot, Point, Series, Xy};
 use crate::tell::document::{Block, Cell, Figure, Section, Table};
+use crate::tell::estimate::Estimate;
 use crate::tell::report::Measurement;
 
 /// What a measurement is told by.
@@ -41,12 +42,14 @@ impl<'a> Sweep<'a> {
         &self,
         title: &str,
         baseline: Option<f64>,
-        of: impl Fn(&str, &str) -> Option<f64>,
+        of: impl Fn(&str, &str) -> Option<Estimate>,
     ) -> Box<dyn Plot> {
         let group = |on: &str| {
             let bar = |value: &&str| {
-                let height = of(value, on).unwrap_or(f64::NAN);
-                Bar { value: height, tip: format!("{value}: {height:.2}"), ..Bar::default() }
+                let of = of(value, on);
+                let height = of.as_ref().map_or(f64::NAN, |of| of.value);
+                let interval = of.and_then(|of| of.interval()).filter(|_| baseline != Some(height));
+                Bar { value: height, interval, tip: format!("{value}: {height:.2}"), ..Bar::default() }
             };
             Group { label: format!("{on}x"), bars: self.values().iter().map(bar).collect() }
         };
@@ -90,7 +93,9 @@ pub(super) fn section(context: &Context<'_>) -> Section {
         blocks.len()
     };
 
-    let speed_up = |value: &str, on: &str| Some(ms(threads.get("1", on)?) / ms(threads.get(value, on)?));
+    let speed_up = |value: &str, on: &str| {
+        Some(threads.get("1", on)?.estimate().over(&threads.get(value, on)?.estimate()))
+    };
     let caption = "One image cut within its layers, over one thread.";
     figure(
         "Threads",
@@ -139,11 +144,14 @@ pub(super) fn section(context: &Context<'_>) -> Section {
         "isas",
         "ShuffleNetV2 by instruction set",
         "Batch 1, packed for each instruction set this processor has.",
-        isa.bars("GFLOP/s", None, |value, on| isa.get(value, on).map(rate)),
+        isa.bars("GFLOP/s", None, |value, on| {
+            let m = isa.get(value, on)?;
+            Some(m.estimate().map(|seconds| 2e-9 * m.macs as f64 / seconds))
+        }),
     );
     tables.push(isa_table(context, &isa));
     blocks.extend(tables.into_iter().map(Block::Table));
-    Section { id: "scaling", title: "Scaling".into(), blocks }
+    Section { id: "scaling".into(), title: "Scaling".into(), blocks }
 }
 
 /// The channel counts of one kind of layer, tried on every instruction set.

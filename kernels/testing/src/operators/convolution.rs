@@ -1,5 +1,6 @@
 //! Convolutions of every kind: dense, grouped, depthwise, 1x1, and on a single pixel, which is a fully connected layer.
 
+use crate::activation::{activated, is_exact};
 use crate::data::{Data, Random};
 use crate::expected::{Expected, Layout, absolute, error_bound, positive};
 use crate::guard::Guarded;
@@ -121,13 +122,12 @@ impl Operator for Convolution {
             values = reference::add(&values, residual);
             bound = reference::add(&bound, &absolute(residual));
         }
-        values = reference::activate(&values, self.activation);
         bound.data.iter_mut().for_each(|x| *x = error_bound(self.k(), *x));
-        Expected { values, bound: Some(bound) }
+        activated(&values, self.activation, bound)
     }
 
     fn exact(&self) -> bool {
-        true
+        is_exact(self.activation)
     }
 }
 

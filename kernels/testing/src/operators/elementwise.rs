@@ -1,10 +1,11 @@
 //! Operators that compute every element from elements at the same place.
 
+use crate::activation::{activated, is_exact};
 use crate::data::{Data, Random};
 use crate::expected::{Expected, Layout, absolute, error_bound, positive};
 use crate::guard::Guarded;
 use crate::problem::{Operator, Problem};
-use crate::problems::{Limits, Problems};
+use crate::problems::{Limits, Problems, choose};
 use kernels::reference::{self, Planar};
 use kernels::{Activation, Shape};
 use proptest::prelude::*;
@@ -12,7 +13,7 @@ use proptest::prelude::*;
 /// What every element is computed within, from the image of the products' absolute values.
 fn expect(values: Planar, activation: Activation, mut magnitude: Planar) -> Expected {
     magnitude.data.iter_mut().for_each(|x| *x = error_bound(1, *x));
-    Expected { values: reference::activate(&values, activation), bound: Some(magnitude) }
+    activated(&values, activation, magnitude)
 }
 
 /// `activation(src * scale + shift)`, with a scale and a shift per channel: a batch normalisation.
@@ -54,7 +55,7 @@ impl Operator for Affine {
     }
 
     fn exact(&self) -> bool {
-        true
+        is_exact(self.activation)
     }
 }
 
@@ -82,18 +83,109 @@ pub fn affine() -> Problems<Affine> {
     })
 }
 
-/// `activation(src + other)`.
-#[derive(Clone, Debug)]
-pub struct Add {
-    /// The source, and the other one.
-    pub src: Shape,
-    /// What comes last.
-    pub activation: Activation,
+/// What a second source has beside the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// As many numbers.
+    Whole,
+    /// One number per channel.
+    Channel,
+    /// One number per pixel.
+    Pixel,
 }
 
-impl Operator for Add {
-    /// The other source.
-    type Parameters = Planar;
+impl Beside {
+    /// The shape of the second source.
+    fn of(self, src: Shape) -> Shape {
+        match self {
+            Self::Whole => src,
+            Self::Channel => Shape { h: 1, w: 1, ..src },
+            Self::Pixel => Shape { c: 1, ..src },
+        }
+    }
+}
+
+/// An operator of two sources, by its definition in `reference`.
+macro_rules! binary {
+    ($op:ident, $function:ident, $what:literal) => {
+        #[doc = $what]
+        #[derive(Clone, Debug)]
+        pub struct $op {
+            /// The source.
+            pub src: Shape,
+            /// The other one.
+            pub other: Beside,
+            /// What comes last.
+            pub activation: Activation,
+        }
+
+        impl Operator for $op {
+            /// The other source.
+            type Parameters = Planar;
+
+            fn src(&self) -> Shape {
+                self.src
+            }
+
+            fn dst(&self) -> Shape {
+                self.src
+            }
+
+            fn parameters(&self, data: Data, rng: &mut Random) -> Planar {
+                data.image(self.other.of(self.src), rng)
+            }
+
+            fn expect(&self, src: &Planar, other: &Planar) -> Expected {
+                let magnitude = reference::$function(&absolute(src), &absolute(other));
+                expect(reference::$function(src, other), self.activation, magnitude)
+            }
+
+            fn exact(&self) -> bool {
+                is_exact(self.activation)
+            }
+        }
+
+        impl Problem<$op> {
+            /// The other source, channel by channel.
+            pub fn other_nchw(&self) -> Guarded {
+                self.guard(self.parameters(), Layout::Nchw)
+            }
+
+            /// The other source, pixel by pixel.
+            pub fn other_nhwc(&self) -> Guarded {
+                self.guard(self.parameters(), Layout::Nhwc)
+            }
+
+            /// What comes last.
+            pub fn activation(&self) -> Activation {
+                self.op().activation
+            }
+        }
+
+        #[doc = concat!("Problems of ", $what)]
+        pub fn $function() -> Problems<$op> {
+            Problems::of(|limits: &Limits| {
+                let other = choose(&[Beside::Whole, Beside::Channel, Beside::Pixel]);
+                let parts = (limits.src(), other, limits.activation());
+                parts.prop_map(|(src, other, activation)| $op { src, other, activation }).boxed()
+            })
+        }
+    };
+}
+
+binary!(Add, add, "`activation(src + other)`.");
+binary!(Mul, mul, "`activation(src * other)`.");
+
+/// `src` where it is positive, `slope * src` elsewhere, with a slope per channel.
+#[derive(Clone, Debug)]
+pub struct PRelu {
+    /// The source.
+    pub src: Shape,
+}
+
+impl Operator for PRelu {
+    /// One slope per channel.
+    type Parameters = Vec<f32>;
 
     fn src(&self) -> Shape {
         self.src
@@ -103,13 +195,13 @@ impl Operator for Add {
         self.src
     }
 
-    fn parameters(&self, data: Data, rng: &mut Random) -> Planar {
-        data.image(self.src, rng)
+    fn parameters(&self, data: Data, rng: &mut Random) -> Vec<f32> {
+        data.many(self.src.c, rng)
     }
 
-    fn expect(&self, src: &Planar, other: &Planar) -> Expected {
-        let magnitude = reference::add(&absolute(src), &absolute(other));
-        expect(reference::add(src, other), self.activation, magnitude)
+    fn expect(&self, src: &Planar, slope: &Vec<f32>) -> Expected {
+        let magnitude = reference::affine(&absolute(src), &positive(slope), &vec![0.0; slope.len()]);
+        expect(reference::prelu(src, slope), Activation::None, magnitude)
     }
 
     fn exact(&self) -> bool {
@@ -117,28 +209,9 @@ impl Operator for Add {
     }
 }
 
-impl Problem<Add> {
-    /// The other source, channel by channel.
-    pub fn other_nchw(&self) -> Guarded {
-        self.guard(self.parameters(), Layout::Nchw)
-    }
-
-    /// The other source, pixel by pixel.
-    pub fn other_nhwc(&self) -> Guarded {
-        self.guard(self.parameters(), Layout::Nhwc)
-    }
-
-    /// What comes last.
-    pub fn activation(&self) -> Activation {
-        self.op().activation
-    }
-}
-
-/// Problems of two images to add.
-pub fn add() -> Problems<Add> {
-    Problems::of(|limits: &Limits| {
-        (limits.src(), limits.activation()).prop_map(|(src, activation)| Add { src, activation }).boxed()
-    })
+/// Problems of ReLUs with a slope per channel.
+pub fn prelu() -> Problems<PRelu> {
+    Problems::of(|limits: &Limits| limits.src().prop_map(|src| PRelu { src }).boxed())
 }
 
 /// `activation(src)`.
@@ -164,11 +237,11 @@ impl Operator for Activate {
     fn parameters(&self, _: Data, _: &mut Random) {}
 
     fn expect(&self, src: &Planar, (): &()) -> Expected {
-        Expected::exactly(reference::activate(src, self.activation))
+        activated(src, self.activation, Planar { shape: src.shape, data: vec![0.0; src.data.len()] })
     }
 
     fn exact(&self) -> bool {
-        true
+        is_exact(self.activation)
     }
 }
 

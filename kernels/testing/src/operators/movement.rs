@@ -1,11 +1,11 @@
 //! Operators that move numbers and compute nothing.
 
 use crate::data::{Data, Random};
-use crate::expected::Expected;
+use crate::expected::{Expected, absolute, error_bound};
 use crate::problem::{Operator, Problem};
 use crate::problems::{Limits, Problems, choose};
-use kernels::Shape;
 use kernels::reference::{self, Planar};
+use kernels::{Coordinates, Interpolation, Shape};
 use proptest::prelude::*;
 
 /// Channel shuffle: `dst[groups * i + j] = src[j * (channels / groups) + i]`.
@@ -59,14 +59,20 @@ pub fn shuffle() -> Problems<Shuffle> {
     .groups(1..=8)
 }
 
-/// `dst[c][y][x] = src[c][y / 2][x / 2]`.
+/// The source in another size.
 #[derive(Clone, Debug)]
-pub struct Upsample2x {
+pub struct Resize {
     /// The source.
     pub src: Shape,
+    /// Rows and columns of the result.
+    pub to: (usize, usize),
+    /// How numbers between pixels are found.
+    pub interpolation: Interpolation,
+    /// Where pixels lie.
+    pub coordinates: Coordinates,
 }
 
-impl Operator for Upsample2x {
+impl Operator for Resize {
     type Parameters = ();
 
     fn src(&self) -> Shape {
@@ -74,21 +80,38 @@ impl Operator for Upsample2x {
     }
 
     fn dst(&self) -> Shape {
-        Shape { h: 2 * self.src.h, w: 2 * self.src.w, ..self.src }
+        let (h, w) = self.to;
+        Shape { h, w, ..self.src }
     }
 
     fn parameters(&self, _: Data, _: &mut Random) {}
 
     fn expect(&self, src: &Planar, (): &()) -> Expected {
-        Expected::exactly(reference::upsample_nearest_2x(src))
+        let resize = |src: &Planar| reference::resize(src, self.to, self.interpolation, self.coordinates);
+        let mut bound = resize(&absolute(src));
+        // Four products; the weights are rounded, too.
+        bound.data.iter_mut().for_each(|x| *x = error_bound(8, *x));
+        Expected { values: resize(src), bound: Some(bound) }
     }
 
     fn exact(&self) -> bool {
-        true
+        self.interpolation == Interpolation::Nearest
     }
 }
 
-/// Problems of upsampling by the nearest neighbour, twice as high and as wide.
-pub fn upsample_2x() -> Problems<Upsample2x> {
-    Problems::of(|limits| limits.src().prop_map(|src| Upsample2x { src }).boxed())
+/// Problems of other sizes: up and down, to 24 x 24 pixels at most.
+pub fn resize() -> Problems<Resize> {
+    Problems::of(|limits: &Limits| {
+        use Coordinates::{AlignCorners, Asymmetric, HalfPixel};
+        use Interpolation::{Bilinear, Nearest};
+        let times = (1..=4usize, 1..=4usize);
+        let how = (choose(&[Nearest, Bilinear]), choose(&[HalfPixel, AlignCorners, Asymmetric]));
+        (limits.src(), times, (1..=24usize, 1..=24usize), any::<bool>(), how)
+            .prop_map(|(src, times, to, whole, (interpolation, coordinates))| {
+                // Whole factors more often than by chance.
+                let to = if whole { (src.h * times.0, src.w * times.1) } else { to };
+                Resize { src, to, interpolation, coordinates }
+            })
+            .boxed()
+    })
 }

@@ -2,7 +2,7 @@
 
 use crate::failure::{Output, Result};
 use crate::options::{Batch, NetworkArgs, RunArgs, Size};
-use crate::timing::{Peak, processors, quantile, rounds, tidy, time};
+use crate::timing::{Peak, Watched, processors, quantile, tidy, time, upper, watched};
 use crate::{Context, table, threads};
 use serde::Serialize;
 
@@ -11,6 +11,10 @@ use serde::Serialize;
 /// Each round runs the network once and then multiply-adds on registers alone: the peak of the instruction set on as
 /// many threads, taken under the same conditions as the latency. Threads beyond the processors that this process may use
 /// add nothing to it.
+///
+/// In each round a sentinel looks how quiet the machine is: a small network, a loop over memory, and multiply-adds. Rounds
+/// in which one of them takes 15 % longer than ever before, or the thread had to wait for a processor, are repeated, for
+/// half as long again at most.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -19,6 +23,8 @@ Examples:
   shufflenet bench --isa avx2 --size 193x257 --seconds 10 --json
 
 FLOP are 2 per multiply-add. `gflops` and `percent_of_peak` come from the minimum.
+`min_to_ms` is up to where the minimum might have come out: random halves of the runs exceed it in one case of forty.
+`repeated` runs were left out because the machine was disturbed; `disturbed` ones were kept although it was.
 Times are per batch, `macs` per image. `processors` are those that this process may use.")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -42,6 +48,8 @@ struct Report {
     macs: u64,
     n: usize,
     min_ms: f64,
+    /// Up to where the minimum might have come out.
+    min_to_ms: f64,
     median_ms: f64,
     p90_ms: f64,
     p99_ms: f64,
@@ -49,6 +57,10 @@ struct Report {
     gflops: f64,
     peak_gflops: f64,
     percent_of_peak: f64,
+    /// Runs that were left out, since the machine was disturbed and they were repeated.
+    repeated: usize,
+    /// Runs that were kept although the machine was disturbed.
+    disturbed: usize,
 }
 
 pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
@@ -58,21 +70,18 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
     let network = which.network(context.isa)?;
     let macs = network.costs(which.size.h, which.size.w).iter().map(|cost| cost.macs).sum();
 
-    let (mut samples, peak) = threads::run(context.threads, run.pin.as_ref(), |parallel| {
-        let mut workspace = network.workspace();
-        let mut logits = vec![0.0; batch.images().n * network.config().outputs()];
-        let mut peak = Peak::new(context.isa, parallel);
-        let mut samples = Vec::new();
-        rounds(run.seconds, |counts| {
-            let spent = time(|| network.run(parallel, batch.images(), &mut workspace, &mut logits));
-            peak.sample();
-            if counts {
-                samples.push(1e3 * spent);
-            }
-        });
-        (samples, 1e-9 * peak.flops())
-    })?;
-    samples.sort_by(f64::total_cmp);
+    let (Watched { samples, repeated, disturbed }, peak) =
+        threads::run(context.threads, run.pin.as_ref(), |parallel| {
+            let mut workspace = network.workspace();
+            let mut logits = vec![0.0; batch.images().n * network.config().outputs()];
+            let mut peak = Peak::new(context.isa, parallel);
+            let watched = watched(run.seconds, context.isa, || {
+                let spent = time(|| network.run(parallel, batch.images(), &mut workspace, &mut logits));
+                peak.sample();
+                1e3 * spent
+            });
+            (watched, 1e-9 * peak.flops())
+        })?;
     let min = samples[0];
     let gflops = 2e-6 * macs as f64 * f64::from(run.batch) / min;
     let report = Report {
@@ -86,6 +95,7 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
         macs,
         n: samples.len(),
         min_ms: tidy(min),
+        min_to_ms: tidy(upper(&samples)),
         median_ms: tidy(quantile(&samples, 0.5)),
         p90_ms: tidy(quantile(&samples, 0.9)),
         p99_ms: tidy(quantile(&samples, 0.99)),
@@ -93,6 +103,8 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
         gflops: tidy(gflops),
         peak_gflops: tidy(peak),
         percent_of_peak: tidy(100.0 * gflops / peak),
+        repeated,
+        disturbed,
     };
     if run.json {
         writeln!(out, "{}", serde_json::to_string(&report).expect("plain numbers and names"))?;
@@ -108,13 +120,25 @@ impl std::fmt::Display for Report {
         write!(f, "ShuffleNetV2 {width:.1}x ({wiring} wiring), {size}, batch {batch}, {isa}, ")?;
         writeln!(f, "threads: {threads}, processors: {processors}")?;
         writeln!(f, "  multiply-adds {:>14} per image", table::grouped(self.macs))?;
-        writeln!(f, "  minimum       {:>14.3} ms per batch", self.min_ms)?;
+        let apart = 100.0 * (self.min_to_ms / self.min_ms - 1.0).max(0.01);
+        writeln!(f, "  minimum       {:>14.3} ms per batch, known to {apart:.0} %", self.min_ms)?;
         writeln!(f, "  median        {:>14.3} ms", self.median_ms)?;
         writeln!(f, "  90 %          {:>14.3} ms", self.p90_ms)?;
         writeln!(f, "  99 %          {:>14.3} ms   ({} runs)", self.p99_ms, self.n)?;
         writeln!(f, "  images        {:>14.1} per second", self.images_per_second)?;
         writeln!(f, "  speed         {:>14.1} GFLOP/s", self.gflops)?;
         writeln!(f, "  peak          {:>14.1} GFLOP/s, multiply-adds on registers alone", self.peak_gflops)?;
-        writeln!(f, "  of the peak   {:>14.1} %", self.percent_of_peak)
+        writeln!(f, "  of the peak   {:>14.1} %", self.percent_of_peak)?;
+        let (repeated, disturbed) = (self.repeated, self.disturbed);
+        if 2 * disturbed > self.n {
+            writeln!(
+                f,
+                "The machine was not quiet: it was disturbed in {disturbed} of {} runs, and another run of this",
+                self.n
+            )?;
+            writeln!(f, "command that differs by less than {apart:.0} % is not told apart from this one.")
+        } else {
+            writeln!(f, "  disturbed     {disturbed:>14} runs, and {repeated} repeated")
+        }
     }
 }

@@ -38,7 +38,7 @@ Of many photos, each thread decodes, resizes and classifies its own; answers com
 order of the photos all the same, and the memory in use does not grow with their number
 (but with --json, which keeps all answers).")]
 pub(crate) struct Args {
-    /// JPEG, PNG or WebP files; of a folder all in it, in the order of their names; `-` is the standard input
+    /// JPEG, PNG or WebP files; of a folder all in it but hidden ones, in the order of their names; `-` is the standard input
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
 
@@ -195,12 +195,13 @@ fn is_standard_input(image: &Path) -> bool {
 const ENDINGS: [&str; 13] =
     ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "heic", "heif", "avif", "gif", "bmp", "tif", "tiff"];
 
-/// The photos in a folder, or else the path itself.
+/// The photos in a folder, hidden ones apart (macOS puts one beside each on foreign disks), or else the path itself.
 fn photos_of(image: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(image).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
     let is_photo = |path: &PathBuf| {
         let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
-        ending.is_some_and(|ending| ENDINGS.iter().any(|photo| ending == *photo)) && path.is_file()
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        ending.is_some_and(|ending| ENDINGS.iter().any(|photo| ending == *photo)) && !hidden && !path.is_dir()
     };
     let mut photos: Vec<PathBuf> = entries.filter(is_photo).collect();
     photos.sort();
@@ -250,6 +251,12 @@ impl Classifier<'_> {
         let images = Images::nchw(&input, 1, self.recipe.crop, self.recipe.crop);
         self.network.run(parallel, images, workspace, &mut logits);
         model::probabilities(&mut logits);
+        if logits.iter().any(|probability| probability.is_nan()) {
+            let why =
+                "what the network makes of it is no number (NaN); its weights are at fault, not the photo";
+            let name = if is_standard_input(path) { "standard input".into() } else { path.to_string_lossy() };
+            return Err(format!("{name}: {why}"));
+        }
         let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
         stages.photos += 1;
         stages.decoding += decoded - begin;
@@ -279,7 +286,15 @@ fn read(path: &Path) -> std::result::Result<Picture, String> {
     if is_standard_input(path) {
         Picture::read(io::stdin().lock()).map_err(|e| format!("standard input: {e}"))
     } else if path.is_dir() {
-        Err(format!("{}: a folder in which no file is named as photos are (.jpg, .png, ..)", path.display()))
+        Err(match std::fs::read_dir(path) {
+            Ok(_) => {
+                format!(
+                    "{}: a folder in which no file is named as photos are (.jpg, .png, ..)",
+                    path.display()
+                )
+            }
+            Err(e) => format!("{}: {e}", path.display()),
+        })
     } else {
         Picture::open(path).map_err(|e| e.to_string())
     }

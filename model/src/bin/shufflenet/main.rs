@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod check;
 mod checkpoint;
 mod classify;
 mod convert;
@@ -13,6 +14,7 @@ mod logits;
 mod options;
 mod plot;
 mod profile;
+mod run;
 mod summary;
 mod table;
 mod threads;
@@ -57,6 +59,8 @@ A first walk:
   shufflenet summary                      the layers of the network and what they cost
   shufflenet bench                        its latency on this machine
   shufflenet profile                      where the time goes, layer by layer
+  shufflenet check MODEL.onnx             what would be run of a network of your own
+  shufflenet run MODEL.onnx --input X.npy --output Y.npy
 
 `shufflenet COMMAND --help` explains a command by examples.
 Exit status: 0 on success, 2 on wrong usage, 1 on any other error.";
@@ -70,6 +74,8 @@ enum Command {
     Bench(bench::Args),
     Fetch(fetch::Args),
     Convert(convert::Args),
+    Run(run::Args),
+    Check(check::Args),
 }
 
 /// What the kernels were compiled for, and the names that are always understood.
@@ -84,7 +90,7 @@ struct Context {
     threads: usize,
 }
 
-fn run(out: &mut Output) -> Result {
+fn dispatch(out: &mut Output) -> Result {
     let Cli { threads, isa, command } = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => {
@@ -109,6 +115,8 @@ fn run(out: &mut Output) -> Result {
         Command::Bench(args) => bench::run(&context()?, &args, out),
         Command::Fetch(args) => fetch::run(&args, out),
         Command::Convert(args) => convert::run(&args, out),
+        Command::Run(args) => run::run(&context()?, &args),
+        Command::Check(args) => check::run(&args, out),
     }
 }
 
@@ -125,7 +133,7 @@ fn main() -> ExitCode {
     }));
     let result = panic::catch_unwind(AssertUnwindSafe(|| {
         let mut out = io::stdout();
-        run(&mut out)?;
+        dispatch(&mut out)?;
         Ok(out.flush()?)
     }));
     let failure = match result {

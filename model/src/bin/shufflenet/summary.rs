@@ -30,6 +30,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, out: &mut Output) -> Result {
+    if let Some(path) = &args.plot
+        && path.extension().is_some_and(|extension| !extension.eq_ignore_ascii_case("svg"))
+    {
+        let found = path.display();
+        return Err(Failure::Usage(format!("--plot writes SVG: expected a file *.svg, found {found}")));
+    }
     let network = args.network.network(Isa::best())?;
     let size = args.network.size;
     let costs = network.costs(size.h, size.w);

@@ -2,6 +2,7 @@
 //! costs all of them.
 
 use kernels::{Isa, Parallel};
+use model::sentinel::Sentinel;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -66,21 +67,94 @@ impl Peak {
     }
 }
 
+/// Rounds that are made even when the time is over.
+const MIN_ROUNDS: usize = 10;
+
+/// As much more than its time may a measurement take for rounds that are repeated.
+const PATIENCE: f64 = 0.5;
+
+/// What is left of the rounds of [`watched`].
+pub(crate) struct Watched {
+    /// Seconds of each round that was kept, the least first.
+    pub(crate) samples: Vec<f64>,
+    /// Rounds that were left out, since the machine was disturbed and they were repeated.
+    pub(crate) repeated: usize,
+    /// Rounds that were kept although the machine was disturbed.
+    pub(crate) disturbed: usize,
+}
+
+/// As [`rounds`], with a sentinel in each: rounds in which it strays are repeated while there is time. Where enough quiet
+/// rounds came together the others are left out, else all are kept.
+pub(crate) fn watched(seconds: f64, isa: Isa, mut round: impl FnMut() -> f64) -> Watched {
+    let mut sentinel = Sentinel::new(isa);
+    warm(seconds, || {
+        round();
+    });
+    sentinel.look();
+    let (mut quiet, mut strayed) = (Vec::new(), Vec::new());
+    let (start, mut lost) = (Instant::now(), 0.0);
+    loop {
+        let patience = lost < PATIENCE * seconds;
+        let counted = if patience { quiet.len() } else { quiet.len() + strayed.len() };
+        let spent = start.elapsed().as_secs_f64() - f64::min(lost, PATIENCE * seconds);
+        if counted >= MIN_ROUNDS && spent >= seconds {
+            break;
+        }
+        let begin = Instant::now();
+        let sample = round();
+        if sentinel.look().is_quiet() {
+            quiet.push(sample);
+        } else {
+            strayed.push(sample);
+            lost += begin.elapsed().as_secs_f64();
+        }
+    }
+    let left_out = quiet.len() >= MIN_ROUNDS;
+    let mut watched = Watched { samples: quiet, repeated: 0, disturbed: 0 };
+    if left_out {
+        watched.repeated = strayed.len();
+    } else {
+        watched.disturbed = strayed.len();
+        watched.samples.extend(strayed);
+    }
+    watched.samples.sort_by(f64::total_cmp);
+    watched
+}
+
+/// Up to where the minimum might have come out: what half of the samples, drawn at random, would exceed as their minimum
+/// in one case of forty. Sorted samples, at least one.
+pub(crate) fn upper(sorted: &[f64]) -> f64 {
+    let half = sorted.len().div_ceil(2);
+    let mut exceeds = 1.0;
+    for (i, sample) in sorted.iter().enumerate() {
+        // None of the first i + 1 samples is in the half.
+        exceeds *= (sorted.len() - half).saturating_sub(i) as f64 / (sorted.len() - i) as f64;
+        if exceeds <= 0.025 {
+            return *sample;
+        }
+    }
+    sorted[sorted.len() - 1]
+}
+
 /// Calls `round` until `seconds` are over and it was called at least ten times; what it does before that, for
 /// a fifth of the time, does not count. The argument says whether it counts.
 pub(crate) fn rounds(seconds: f64, mut round: impl FnMut(bool)) {
-    const MIN_ROUNDS: usize = 10;
-    let start = Instant::now();
-    let mut warm = 0;
-    while warm < 2 || start.elapsed().as_secs_f64() < seconds / 5.0 {
-        round(false);
-        warm += 1;
-    }
+    warm(seconds, || round(false));
     let start = Instant::now();
     let mut counted = 0;
     while counted < MIN_ROUNDS || start.elapsed().as_secs_f64() < seconds {
         round(true);
         counted += 1;
+    }
+}
+
+/// Calls `round` at least twice, and for a fifth of `seconds`.
+fn warm(seconds: f64, mut round: impl FnMut()) {
+    let start = Instant::now();
+    let mut warm = 0;
+    while warm < 2 || start.elapsed().as_secs_f64() < seconds / 5.0 {
+        round();
+        warm += 1;
     }
 }
 
@@ -101,4 +175,18 @@ pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
 /// Rounds to five digits behind the point: nanoseconds and finer are noise.
 pub(crate) fn tidy(value: f64) -> f64 {
     (value * 1e5).round() / 1e5
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minimum_is_known_up_to_the_sixth_of_many() {
+        let samples: Vec<f64> = (1..=1000).map(f64::from).collect();
+        // One half of two to the sixth: less than one in forty.
+        assert_eq!(upper(&samples), 6.0);
+        assert_eq!(upper(&[1.0]), 1.0);
+        assert_eq!(upper(&[1.0, 2.0]), 2.0);
+    }
 }

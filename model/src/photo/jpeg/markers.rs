@@ -1,6 +1,6 @@
 //! What the markers of a JPEG file say, by ITU-T T.81, and as libjpeg understands what T.81 leaves open.
 
-use crate::photo::decode::{MAX_BYTES, check_size};
+use crate::photo::decoded::{MAX_BYTES, check_size};
 
 /// A JPEG file up to its end marker.
 pub(super) struct File<'a> {
@@ -11,9 +11,14 @@ pub(super) struct File<'a> {
     pub(super) xmp: Option<&'a [u8]>,
     /// Whether there are Huffman tables. Frames of a film come without; theirs are the ones that T.81 gives as examples.
     pub(super) has_tables: bool,
-    /// The segments that make the picture, each from its marker on, the compressed data with its scan's.
-    segments: Vec<&'a [u8]>,
+    /// The segments that make the picture, each from its marker on, the compressed data with its scan's; and whether it
+    /// is a scan's.
+    segments: Vec<(&'a [u8], bool)>,
 }
+
+/// Ones, which are no code of any Huffman table: a decoder that comes so far has not found all of its data. They are more
+/// than any decoder reads ahead.
+const NO_CODE: &[u8] = &[0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0];
 
 /// A segment by which `jpeg-decoder` knows a frame of a film.
 const FILM: &[u8] = b"\xff\xe0\0\x07AVI1\0";
@@ -105,7 +110,7 @@ impl<'a> File<'a> {
                 _ => {}
             }
             if matches!(segment.marker, 0xc0..=0xc4 | 0xda..=0xdb | 0xdd) {
-                segments.push(&bytes[segment.start..segment.end]);
+                segments.push((&bytes[segment.start..segment.end], segment.marker == 0xda));
             }
         }
         let frame: Frame = frame.ok_or_else(|| damaged("no frame"))?;
@@ -119,14 +124,25 @@ impl<'a> File<'a> {
         }
         let colours = frame.colours(jfif, adobe);
         if !has_tables {
-            segments.insert(0, FILM);
+            segments.insert(0, (FILM, false));
         }
         Ok(Self { frame, scans, colours, exif, xmp, has_tables, segments })
     }
 
-    /// The file without what is not needed for its picture.
-    pub(super) fn without_the_rest(&self) -> Vec<u8> {
-        [&[&b"\xff\xd8"[..]], &self.segments[..], &[b"\xff\xd9"]].concat().concat()
+    /// The file without what is not needed for its picture. Behind the data of each scan but the first `unmarked` is what
+    /// decoders take for an error.
+    pub(super) fn without_the_rest(&self, unmarked: usize) -> Vec<u8> {
+        let mut file = b"\xff\xd8".to_vec();
+        let mut scans = 0;
+        for &(segment, is_scan) in &self.segments {
+            file.extend(segment);
+            scans += usize::from(is_scan);
+            if is_scan && scans > unmarked {
+                file.extend(NO_CODE);
+            }
+        }
+        file.extend(b"\xff\xd9");
+        file
     }
 }
 
@@ -269,8 +285,13 @@ impl Frame {
     /// An error where the restart markers in a scan's data, which must be one for each `interval` blocks or groups of
     /// blocks but the last, are not all there: decoders take what follows for what is missing. One at the end is harmless.
     fn check_restarts(&self, scan: &Scan, interval: usize, data: &[u8]) -> Result<(), String> {
+        let is_restart = |pair: &[u8]| pair[0] == 0xff && matches!(pair[1], 0xd0..=0xd7);
         if interval == 0 {
-            return Ok(());
+            let within = data.len().saturating_sub(2);
+            return match data[..within].windows(2).any(is_restart) {
+                true => Err(damaged("a restart marker where there should be none")),
+                false => Ok(()),
+            };
         }
         let (h_max, v_max) = self.max_sampling();
         let groups = match scan[..] {
@@ -281,7 +302,7 @@ impl Frame {
             _ => self.width.div_ceil(8 * h_max) * self.height.div_ceil(8 * v_max),
         };
         let expected = (groups - 1) / interval;
-        let pairs = data.windows(2).filter(|pair| pair[0] == 0xff && matches!(pair[1], 0xd0..=0xd7));
+        let pairs = data.windows(2).filter(|pair| is_restart(pair));
         let numbers = pairs.map(|pair| usize::from(pair[1] & 7));
         let mut count = 0;
         for number in numbers {

@@ -20,7 +20,7 @@
 
 mod markers;
 
-use super::decode::{Decoded, MAX_BYTES, to_rgb};
+use super::decoded::{Decoded, MAX_BYTES, to_rgb};
 use super::orientation::Orientation;
 use jpeg_decoder::ColorTransform;
 use markers::{Colours, File, Frame};
@@ -31,12 +31,11 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 /// Decodes a JPEG file; of several in one the first.
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     let file = File::read(bytes)?;
-    let picture = file.without_the_rest();
     let pixels = if is_usual(&file) {
-        usual(&file, &picture)
+        usual(&file)
     } else {
         beyond_both(&file)?;
-        unusual(&file, &picture)
+        unusual(&file)
     };
     let pixels = pixels.map_err(|e| format!("a JPEG file that is damaged: {e}"))?;
     let Frame { width, height, .. } = file.frame;
@@ -48,7 +47,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
 const MIN_SIDE: usize = 64;
 
 /// Whether the file is of the kinds that cameras, phones and programs write: grey or YCbCr, colour in full or in half
-/// resolution, all components in one scan or progressive, and more than a thumbnail.
+/// resolution, all components in one scan or progressive in several, and more than a thumbnail.
 fn is_usual(file: &File<'_>) -> bool {
     let (luma, chroma) = file.frame.components.split_first().expect("a frame has components");
     file.has_tables
@@ -57,10 +56,12 @@ fn is_usual(file: &File<'_>) -> bool {
         && luma.h <= 2
         && luma.v <= 2
         && chroma.iter().all(|component| component.h == 1 && component.v == 1)
-        && (file.frame.progressive || file.scans.len() == 1)
+        && file.frame.progressive == (file.scans.len() > 1)
 }
 
-fn usual(file: &File<'_>, picture: &[u8]) -> Result<Vec<u8>, String> {
+fn usual(file: &File<'_>) -> Result<Vec<u8>, String> {
+    // `zune-jpeg` wants to see the marker behind the first scan of several before it has read all of that.
+    let picture = file.without_the_rest(usize::from(file.frame.progressive));
     let (colour_space, channels) =
         if file.colours == Colours::Grey { (ColorSpace::Luma, 1) } else { (ColorSpace::RGB, 3) };
     let side = usize::from(u16::MAX);
@@ -69,12 +70,13 @@ fn usual(file: &File<'_>, picture: &[u8]) -> Result<Vec<u8>, String> {
         .set_max_width(side)
         .set_max_height(side)
         .jpeg_set_out_colorspace(colour_space);
-    let mut decoder = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(picture), options);
+    let mut decoder = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(&picture), options);
     Ok(to_rgb(decoder.decode().map_err(|e| e.to_string())?, channels))
 }
 
-fn unusual(file: &File<'_>, picture: &[u8]) -> Result<Vec<u8>, String> {
-    let mut decoder = jpeg_decoder::Decoder::new(picture);
+fn unusual(file: &File<'_>) -> Result<Vec<u8>, String> {
+    let picture = file.without_the_rest(0);
+    let mut decoder = jpeg_decoder::Decoder::new(&picture[..]);
     decoder.set_max_decoding_buffer_size(MAX_BYTES / 3 * 4);
     decoder.set_color_transform(match file.colours {
         Colours::Grey => ColorTransform::Grayscale,

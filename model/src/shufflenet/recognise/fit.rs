@@ -73,14 +73,21 @@ pub(super) fn measure(
         }
         Misfit { fit: Some((fit, wanted)), why }
     };
+    let mut notes = Vec::new();
     for (site, shape) in &sites {
-        let names = wiring.names(*site);
-        used.site(&members, &names, &stored(wiring, *site, shape), shape[0], any_batch_norm)
-            .map_err(misfit)?;
+        let (names, shape) = (wiring.names(*site), shape.clone());
+        let in_rgb = stored(wiring, *site, &shape);
+        // Networks for grey pictures.
+        let in_grey = stored(wiring, *site, &[shape[0], 1, 3, 3]);
+        let is_grey = matches!(site, Site::Conv1) && members.shape(&names.weights) == Some(&in_grey);
+        let expected = if is_grey { &in_grey } else { &in_rgb };
+        used.site(&members, &names, expected, shape[0], any_batch_norm).map_err(misfit)?;
+        if is_grey {
+            notes.push(used.make_grey(wiring, &names.weights, in_rgb, shape[0]));
+        }
     }
     let of_body = used.tensors.clone();
     let found = head::find(&members, &of_body, candidates, config.stage_channels[4]).map_err(misfit)?;
-    let mut notes = Vec::new();
     match &found {
         None => notes
             .push("there is no last linear layer: the network ends in the averaged features of conv5".into()),
@@ -198,6 +205,20 @@ impl Used {
         }
     }
 
+    /// Has a first convolution of one channel, whose kernels were taken, read pictures of three. Says so.
+    fn make_grey(&mut self, wiring: Wiring, kernels: &str, in_rgb: Vec<usize>, oc: usize) -> String {
+        let place = self.places.get_mut(kernels).expect("just put there");
+        let From::Tensor(stored) = &place.from else { unreachable!("a tensor was taken") };
+        let note = format!(
+            "{} takes one channel: it is given 0.299 R + 0.587 G + 0.114 B of the normalised picture",
+            quoted(stored)
+        );
+        let inner = if wiring.is_tensorflow() { oc } else { 9 };
+        place.from = From::Grey { stored: stored.clone(), inner, grey: wiring.grey() };
+        place.shape = in_rgb;
+        note
+    }
+
     fn head(&mut self, members: &Members<'_>, head: &Head) {
         let names = members.wiring.names(Site::Fc);
         self.take(members, &names.weights, head.weight);
@@ -304,7 +325,9 @@ fn strangers(
             let input = if members.wiring.is_tensorflow() { shape.first() } else { shape.get(1) };
             shape.len() == 2 && input == Some(&head.classes) && !head::is_loss(name)
         });
-        if in_body || in_head || is_norm || follows {
+        // The last layer in a form that would have to be computed first (weight_norm, pruning).
+        let is_head = head.is_none() && shape.len() == 2 && shape[1] == c5 && head::is_in_parts(name);
+        if in_body || in_head || is_norm || follows || is_head {
             let network = config.to_string();
             return Err(Error::Unexpected { tensor: entry.name.clone(), found: shape.to_vec(), network });
         }

@@ -34,9 +34,7 @@ pub(super) fn find(
     let usual = super::names::simplify(&members.wiring.names(Site::Fc).weights);
     if let Some(&at) = members.by_name.get(&usual) {
         let Some(classes) = classes(&members.entries[at], members, c5) else {
-            let Some(found) = members.entries[at].shape.clone() else { return Err(members.unreadable(at)) };
-            let expected = matrix(members, found.first().copied().unwrap_or(1), c5);
-            return Err(Error::Shape { tensor: members.entries[at].name.clone(), expected, found });
+            return Err(no_head(members, at, c5));
         };
         return finish(members, at, classes, c5, true).map(Some);
     }
@@ -54,9 +52,7 @@ pub(super) fn find(
     }
     let is_matrix = |at: &&usize| members.entries[**at].shape.as_ref().is_some_and(|shape| shape.len() == 2);
     if let Some(&at) = inside.iter().find(is_matrix) {
-        let found = members.entries[at].shape.clone().unwrap_or_default();
-        let expected = matrix(members, found.first().copied().unwrap_or(1), c5);
-        return Err(Error::Shape { tensor: members.entries[at].name.clone(), expected, found });
+        return Err(no_head(members, at, c5));
     }
     // Beside the network, and beside what that is a part of; but not in another network.
     let mut folder = members.prefix;
@@ -86,6 +82,11 @@ pub(super) fn is_loss(name: &str) -> bool {
     name.split('.').any(|part| part.contains("loss") || part.contains("criterion"))
 }
 
+/// Whether a name is that of weights which others must be multiplied with, added to or normalised by.
+pub(super) fn is_in_parts(name: &str) -> bool {
+    ["weight_v", "weight_orig"].contains(&last(name)) || name.contains("parametrizations.")
+}
+
 /// The only one of these tensors that can follow `c5` channels.
 fn only(members: &Members<'_>, tensors: &[usize], c5: usize) -> Result<Option<Head>, Error> {
     let fitting = tensors.iter().filter_map(|&at| Some((at, classes(&members.entries[at], members, c5)?)));
@@ -98,6 +99,15 @@ fn only(members: &Members<'_>, tensors: &[usize], c5: usize) -> Result<Option<He
             quoted(&members.entries[second].name)
         ))),
     }
+}
+
+/// Why a tensor that should be the layer's weights is not.
+fn no_head(members: &Members<'_>, at: usize, c5: usize) -> Error {
+    let entry = &members.entries[at];
+    let Some(found) = entry.shape.clone().filter(|_| entry.is_float) else { return members.unreadable(at) };
+    let classes = if members.wiring.is_tensorflow() { found.last() } else { found.first() };
+    let expected = matrix(members, classes.copied().unwrap_or(1).max(1), c5);
+    Error::Shape { tensor: entry.name.clone(), expected, found }
 }
 
 fn finish(

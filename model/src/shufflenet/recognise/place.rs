@@ -20,6 +20,14 @@ pub(super) enum From {
     Number(f32),
     /// The bias of a convolution whose batch normalisation was folded: what the normalisation would add.
     FoldedBias(Bias),
+    /// The kernels of a first convolution that takes one channel, as ones that make a picture grey before.
+    Grey {
+        stored: String,
+        /// How many values lie between those of one channel and of the next, in the file.
+        inner: usize,
+        /// What grey is made of.
+        grey: [f32; 3],
+    },
     /// A mean, and the bias of the convolution before the batch normalisation, which it undoes.
     MeanWithoutBias(String, Bias),
 }
@@ -41,6 +49,14 @@ impl Place {
         match &self.from {
             From::Tensor(stored) | From::FoldedBias(Bias { stored, .. }) => weights.read(stored),
             From::Number(value) => Ok(vec![*value; self.shape.iter().product()]),
+            From::Grey { stored, inner, grey } => {
+                let kernels = weights.read(stored)?;
+                let of_channel = |part, share: f32| <[f32]>::iter(part).map(move |value| share * value);
+                let parts = kernels.chunks_exact(*inner);
+                Ok(parts
+                    .flat_map(|part| grey.iter().flat_map(move |&share| of_channel(part, share)))
+                    .collect())
+            }
             From::MeanWithoutBias(mean, bias) => {
                 let (mut mean, bias) = (weights.read(mean)?, weights.read(&bias.stored)?);
                 mean.iter_mut().zip(bias).for_each(|(mean, bias)| *mean -= bias);
@@ -53,7 +69,7 @@ impl Place {
     /// checkpoint's.
     pub(super) fn stored<'a>(&'a self, name: &'a str) -> Vec<(&'a str, &'a str)> {
         match &self.from {
-            From::Tensor(stored) => vec![(name, stored)],
+            From::Tensor(stored) | From::Grey { stored, .. } => vec![(name, stored)],
             From::Number(_) => Vec::new(),
             From::FoldedBias(bias) => vec![(&bias.name, &bias.stored)],
             From::MeanWithoutBias(mean, bias) => vec![(name, mean), (&bias.name, &bias.stored)],
