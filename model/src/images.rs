@@ -39,8 +39,8 @@ impl<'a> Images<'a> {
     /// The `index`-th image, of `channels` channels.
     ///
     /// # Panics
-    /// Where the batch has not `n * channels * h * w` numbers.
-    pub(crate) fn image(&self, index: usize, channels: usize) -> Input<'a> {
+    /// Where there is no such image, or the batch has not `n * channels * h * w` numbers.
+    pub fn image(&self, index: usize, channels: usize) -> Input<'a> {
         let Self { data, n, h, w, layout } = *self;
         let each = channels.saturating_mul(h).saturating_mul(w);
         assert!(

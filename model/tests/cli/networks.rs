@@ -1,4 +1,4 @@
-//! `shufflenet run` and `shufflenet check`.
+//! Networks from .onnx files: `shufflenet run` and `check`, and `--network` of `summary`, `profile` and `bench`.
 
 #[allow(dead_code, reason = "the library's tests write more")]
 #[path = "../onnx/writer.rs"]
@@ -69,6 +69,45 @@ fn outputs_are_those_of_the_library_for_any_number_of_threads() {
     shufflenet(&dir, "run @one.onnx --input @x.npy --output @y.npy").good();
     let relu: Vec<f32> = x.values.iter().map(|x| x.max(0.0)).collect();
     assert_eq!(npy::read(&dir.join("y.npy")).unwrap(), Array { shape: vec![2, 3, 5, 4], values: relu });
+}
+
+#[test]
+fn a_file_is_summed_up_profiled_and_measured() {
+    let dir = scratch("network");
+    set_up(&dir, &two_outputs());
+    let fixed = Net::of(13, &[1, 3, 40, 48]).node("Relu x", "y", &[]).output("y");
+    std::fs::write(dir.join("fixed.onnx"), fixed.bytes()).unwrap();
+
+    let out = shufflenet(&dir, "summary --network @net.onnx --size 32x64").good();
+    // 3 to 4 channels and a bias; 32 x 64 pixels.
+    for part in ["net.onnx, 32x64", "pointwise", "4x32x64", "24,576", "total"] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+    assert!(shufflenet(&dir, "summary --network @fixed.onnx").good().contains("fixed.onnx, 40x48"));
+
+    let out =
+        shufflenet(&dir, "profile --network @net.onnx --size 32 --batch 2 --seconds 0.05 --json").good();
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(report["network"].as_str().unwrap().ends_with("net.onnx") && report["width"].is_null());
+    assert_eq!(report["layers"].as_array().unwrap().len(), 2);
+    assert_eq!(report["total"]["macs"], 12 * 32 * 32);
+
+    let out =
+        shufflenet(&dir, "bench --network @net.onnx --size 32 --batch 3 --seconds 0.05 --threads 2 --json")
+            .good();
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&report["macs"], &report["batch"]), (&(12 * 32 * 32).into(), &3.into()));
+    assert!(
+        shufflenet(&dir, "bench --network @fixed.onnx --seconds 0.05")
+            .good()
+            .contains("fixed.onnx, 40x48, batch 1")
+    );
+
+    let usage = |line: &str, parts: &[&str]| shufflenet(&dir, line).failed(2, parts);
+    usage("bench --network @net.onnx --width 0.5", &["cannot be used with"]);
+    usage("bench --network @fixed.onnx --size 64", &["--size 64x64", "for images of 40x48 only"]);
+    usage("summary --network @net.onnx --plot @net.svg", &["--plot draws ShuffleNetV2 only"]);
+    shufflenet(&dir, "profile --network @absent.onnx").failed(1, &["absent.onnx"]);
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! `shufflenet bench`: latency.
 
 use crate::failure::{Output, Result};
-use crate::options::{Batch, NetworkArgs, RunArgs, Size};
+use crate::options::{NetworkArgs, RunArgs};
+use crate::subject::{Named, Subject};
 use crate::timing::{Peak, Watched, processors, quantile, tidy, time, upper, watched};
 use crate::{Context, table, threads};
 use serde::Serialize;
 
-/// Measure the latency of a network with random weights
+/// Measure the latency of a network
 ///
 /// Each round runs the network once and then multiply-adds on registers alone: the peak of the instruction set on as
 /// many threads, taken under the same conditions as the latency. Threads beyond the processors that this process may use
@@ -20,6 +21,7 @@ use serde::Serialize;
 Examples:
   shufflenet bench --width 0.5
   shufflenet bench --width 1.0 --batch 8 --threads 2 --pin 0,1
+  shufflenet bench --network mobilenet_v2.onnx
   shufflenet bench --isa avx2 --size 193x257 --seconds 10 --json
 
 FLOP are 2 per multiply-add. `gflops` and `percent_of_peak` come from the minimum.
@@ -36,9 +38,8 @@ pub(crate) struct Args {
 /// What was measured; the names are those of the JSON.
 #[derive(Serialize)]
 struct Report {
-    width: f64,
-    wiring: &'static str,
-    size: Size,
+    #[serde(flatten)]
+    named: Named,
     batch: u32,
     threads: usize,
     /// Processors that this process may run on.
@@ -66,17 +67,19 @@ struct Report {
 pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
     let Args { network: which, run } = args;
     let processors = processors();
-    let batch = Batch::new(run.batch, which.size)?;
-    let network = which.network(context.isa)?;
-    let macs = network.costs(which.size.h, which.size.w).iter().map(|cost| cost.macs).sum();
+    let subject = Subject::new(which, context.isa)?;
+    let batch = subject.batch(run.batch)?;
+    let (images, mut outputs) = (batch.images(), subject.outputs(run.batch)?);
+    let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+    let macs = subject.costs.iter().map(|cost| cost.macs).sum();
 
     let (Watched { samples, repeated, disturbed }, peak) =
         threads::run(context.threads, run.pin.as_ref(), |parallel| {
-            let mut workspace = network.workspace();
-            let mut logits = vec![0.0; batch.images().n * network.config().outputs()];
+            let program = subject.program();
+            let mut workspace = program.workspace();
             let mut peak = Peak::new(context.isa, parallel);
             let watched = watched(run.seconds, context.isa, || {
-                let spent = time(|| network.run(parallel, batch.images(), &mut workspace, &mut logits));
+                let spent = time(|| program.run(parallel, &images, &mut workspace, &mut outputs));
                 peak.sample();
                 1e3 * spent
             });
@@ -85,9 +88,7 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
     let min = samples[0];
     let gflops = 2e-6 * macs as f64 * f64::from(run.batch) / min;
     let report = Report {
-        width: which.width(),
-        wiring: which.wiring.name(),
-        size: which.size,
+        named: subject.named.clone(),
         batch: run.batch,
         threads: context.threads,
         processors,
@@ -116,9 +117,8 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { width, wiring, size, batch, threads, processors, isa, .. } = self;
-        write!(f, "ShuffleNetV2 {width:.1}x ({wiring} wiring), {size}, batch {batch}, {isa}, ")?;
-        writeln!(f, "threads: {threads}, processors: {processors}")?;
+        let Self { named, batch, threads, processors, isa, .. } = self;
+        writeln!(f, "{named}, batch {batch}, {isa}, threads: {threads}, processors: {processors}")?;
         writeln!(f, "  multiply-adds {:>14} per image", table::grouped(self.macs))?;
         let apart = 100.0 * (self.min_to_ms / self.min_ms - 1.0).max(0.01);
         writeln!(f, "  minimum       {:>14.3} ms per batch, known to {apart:.0} %", self.min_ms)?;

@@ -15,6 +15,7 @@ mod options;
 mod plot;
 mod profile;
 mod run;
+mod subject;
 mod summary;
 mod table;
 mod threads;

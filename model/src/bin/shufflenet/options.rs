@@ -1,6 +1,6 @@
 //! Options that several commands share.
 
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use model::{Choice, Config, Images, Network, Synthetic, WIDTHS, Wiring};
 use serde::{Serialize, Serializer};
@@ -45,6 +45,10 @@ impl ChoiceArgs {
 /// Which network, and the size of its images.
 #[derive(clap::Args, Clone)]
 pub(crate) struct NetworkArgs {
+    /// The network of an .onnx file instead of ShuffleNetV2
+    #[arg(long = "network", value_name = "MODEL.onnx", conflicts_with_all = ["width", "wiring"])]
+    pub(crate) file: Option<PathBuf>,
+
     /// Width of the network
     #[arg(long, default_value = "1.0", value_parser = widths())]
     pub(crate) width: String,
@@ -53,9 +57,9 @@ pub(crate) struct NetworkArgs {
     #[arg(long, default_value = "torchvision", value_parser = wirings())]
     pub(crate) wiring: Wiring,
 
-    /// Height and width of the images: one number, or HxW
-    #[arg(long, default_value = "224", allow_negative_numbers = true)]
-    pub(crate) size: Size,
+    /// Height and width of the images: one number, or HxW [default: the file's, else 224]
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) size: Option<Size>,
 }
 
 impl NetworkArgs {
@@ -93,6 +97,11 @@ fn wirings() -> impl TypedValueParser<Value = Wiring> {
 pub(crate) struct Size {
     pub(crate) h: usize,
     pub(crate) w: usize,
+}
+
+impl Size {
+    /// What the networks were published for.
+    pub(crate) const PUBLISHED: Self = Self { h: 224, w: 224 };
 }
 
 /// Longer sides ask for more memory than measurements need.
@@ -173,43 +182,4 @@ fn cpus(text: &str) -> std::result::Result<Cpus, String> {
         }
     }
     Ok(cpus.into())
-}
-
-/// A batch of images to measure with: random numbers in [-2, 2), as normalised photos have them. Zeros could be
-/// faster than photos.
-pub(crate) struct Batch {
-    data: Vec<f32>,
-    n: usize,
-    size: Size,
-}
-
-impl Batch {
-    pub(crate) fn new(n: u32, size: Size) -> Result<Self> {
-        // 2 GiB; one image of the largest size fits many times.
-        const MAX_NUMBERS: usize = 1 << 29;
-        let n = n as usize;
-        let numbers = n * 3 * size.h * size.w;
-        if numbers > MAX_NUMBERS {
-            return Err(Failure::Usage(format!("{n} images of {size} would need more than 2 GiB")));
-        }
-        let mut state = 0x9E37_79B9u32;
-        let random = || {
-            // xorshift32
-            state ^= state << 13;
-            state ^= state >> 17;
-            state ^= state << 5;
-            (state >> 8) as f32 / (1 << 22) as f32 - 2.0
-        };
-        Ok(Self { data: std::iter::repeat_with(random).take(numbers).collect(), n, size })
-    }
-
-    pub(crate) fn images(&self) -> Images<'_> {
-        Images::nchw(&self.data, self.n, self.size.h, self.size.w)
-    }
-
-    /// Each image as a batch of its own.
-    pub(crate) fn one_by_one(&self) -> impl Iterator<Item = Images<'_>> {
-        let Size { h, w } = self.size;
-        self.data.chunks_exact(3 * h * w).map(move |image| Images::nchw(image, 1, h, w))
-    }
 }

@@ -1,13 +1,14 @@
 //! `shufflenet profile`: where the time goes.
 
 use crate::failure::{Output, Result};
-use crate::options::{Batch, NetworkArgs, RunArgs, Size};
+use crate::options::{NetworkArgs, RunArgs};
+use crate::subject::{Named, Subject};
 use crate::table::{Columns, grouped, shape};
 use crate::timing::{Peak, processors, rounds, tidy, time};
 use crate::{Context, threads};
 use kernels::Parallel;
-use model::graph::{Class, Cost};
-use model::{Images, Network, Workspace};
+use model::Workspace;
+use model::graph::{Class, Cost, Input, Program};
 use serde::Serialize;
 use std::time::Instant;
 
@@ -21,6 +22,7 @@ Examples:
   shufflenet profile --width 2.0
   shufflenet profile --width 0.5 --isa portable --threads 2
   shufflenet profile --batch 8 --json
+  shufflenet profile --network mobilenet_v2.onnx
 
 ms         of all images of the batch, one after the other, each cut among the threads
 GFLOP/s    2 FLOP per multiply-add; % peak: of what multiply-adds on registers alone reach
@@ -40,9 +42,8 @@ pub(crate) struct Args {
 
 #[derive(Serialize)]
 struct Report {
-    width: f64,
-    wiring: &'static str,
-    size: Size,
+    #[serde(flatten)]
+    named: Named,
     batch: u32,
     threads: usize,
     /// Processors that this process may run on.
@@ -116,13 +117,14 @@ struct Round {
 pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
     let Args { network: which, run } = args;
     let processors = processors();
-    let batch = Batch::new(run.batch, which.size)?;
-    let network = which.network(context.isa)?;
-    let costs = network.costs(which.size.h, which.size.w);
+    let subject = Subject::new(which, context.isa)?;
+    let (costs, batch) = (&subject.costs, subject.batch(run.batch)?);
+    let mut outputs = subject.outputs(1)?;
+    let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
 
     let (taken, peak) = threads::run(context.threads, run.pin.as_ref(), |parallel| {
-        let mut workspace = network.workspace();
-        let mut logits = vec![0.0; network.config().outputs()];
+        let program = subject.program();
+        let mut workspace = program.workspace();
         let mut peak = Peak::new(context.isa, parallel);
         let mut taken = Vec::new();
         let mut turn = false;
@@ -131,13 +133,14 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
             // The second of two runs finds warmer caches and threads: they take turns.
             turn = !turn;
             for observed in [turn, !turn] {
-                for image in batch.one_by_one() {
+                for images in batch.one_by_one() {
+                    let image = batch.first(&images);
                     // Who waits for the processor may have it now rather than in the middle of a run.
                     std::thread::yield_now();
                     if observed {
-                        observe(&network, parallel, image, &mut workspace, &mut layers);
+                        observe(program, parallel, &image, &mut workspace, &mut layers);
                     } else {
-                        undisturbed += time(|| network.run(parallel, image, &mut workspace, &mut logits));
+                        undisturbed += time(|| program.run(parallel, &images, &mut workspace, &mut outputs));
                     }
                 }
             }
@@ -159,12 +162,10 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
     };
     let all: Vec<usize> = (0..costs.len()).collect();
     let of_class = |class: Class| -> Vec<usize> {
-        all.iter().copied().filter(|&layer| network.layers()[layer].class == class).collect()
+        all.iter().copied().filter(|&layer| subject.layers()[layer].class == class).collect()
     };
     let report = Report {
-        width: which.width(),
-        wiring: which.wiring.name(),
-        size: which.size,
+        named: subject.named.clone(),
         batch: run.batch,
         threads: context.threads,
         processors,
@@ -183,7 +184,7 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
         layers: all
             .iter()
             .map(|&index| {
-                let (layer, cost) = (&network.layers()[index], &costs[index]);
+                let (layer, cost) = (&subject.layers()[index], &costs[index]);
                 Layer {
                     name: layer.name.clone(),
                     kind: layer.class.name(),
@@ -204,14 +205,14 @@ pub(crate) fn run(context: &Context, args: &Args, out: &mut Output) -> Result {
 
 /// Runs one image and adds what each layer took to `layers`.
 fn observe(
-    network: &Network,
+    program: &Program,
     parallel: &dyn Parallel,
-    image: Images<'_>,
+    image: &[Input<'_>],
     workspace: &mut Workspace,
     layers: &mut [f64],
 ) {
     let mut before = Instant::now();
-    network.observe(parallel, image, workspace, &mut |layer| {
+    program.observe(parallel, image, workspace, &mut |layer| {
         let now = Instant::now();
         layers[layer] += (now - before).as_secs_f64();
         before = now;
@@ -236,9 +237,8 @@ fn fastest_tenth(mut rounds: Vec<Round>) -> (f64, Vec<f64>) {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { width, wiring, size, batch, threads, processors, isa, .. } = self;
-        write!(f, "ShuffleNetV2 {width:.1}x ({wiring} wiring), {size}, batch {batch}, {isa}, ")?;
-        writeln!(f, "threads: {threads}, processors: {processors}\n")?;
+        let Self { named, batch, threads, processors, isa, .. } = self;
+        writeln!(f, "{named}, batch {batch}, {isa}, threads: {threads}, processors: {processors}\n")?;
 
         let heads = ["ms", "% time", "GFLOP/s", "% peak", "mac_bytes", "FLOP/byte"];
         let numbers = |row: &Row| {

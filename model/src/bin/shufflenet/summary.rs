@@ -3,6 +3,7 @@
 use crate::failure::{Failure, Output, Result};
 use crate::options::NetworkArgs;
 use crate::plot;
+use crate::subject::Subject;
 use crate::table::{Columns, grouped, shape};
 use kernels::Isa;
 use model::atomic_file::replace;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 Examples:
   shufflenet summary --width 0.5 --wiring megvii
   shufflenet summary --size 320 --plot network.svg
+  shufflenet summary --network mobilenet_v2.onnx
 
 params     what training changes: running means and variances are not counted
 macs       multiply-adds of convolutions and fc: what the paper counts as FLOPs
@@ -36,22 +38,24 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result {
         let found = path.display();
         return Err(Failure::Usage(format!("--plot writes SVG: expected a file *.svg, found {found}")));
     }
-    let network = args.network.network(Isa::best())?;
-    let size = args.network.size;
-    let costs = network.costs(size.h, size.w);
+    let subject = Subject::new(&args.network, Isa::best())?;
+    let (size, costs) = (subject.named.size, &subject.costs);
     if let Some(path) = &args.plot {
-        replace(path, plot::draw(&network, &costs, size).as_bytes())
+        let Some(network) = subject.shufflenet() else {
+            return Err(Failure::Usage("--plot draws ShuffleNetV2 only".into()));
+        };
+        replace(path, plot::draw(network, costs, size).as_bytes())
             .map_err(|e| Failure::Other(format!("{}: {e}", path.display())))?;
     }
     let mut table = Columns::new(3, &["layer", "kind", "output", "params", "macs", "mac_bytes"]);
     let mut part = "";
-    for (layer, cost) in network.layers().iter().zip(&costs) {
+    for (layer, cost) in subject.layers().iter().zip(costs) {
         let stage = layer.name.split('.').next().unwrap_or_default();
         if part != stage && [part, stage].iter().any(|name| name.starts_with("stage")) {
             table.gap();
         }
         part = stage;
-        let kind = match (layer.class, layer.window(network.program().graph())) {
+        let kind = match (layer.class, layer.window(subject.program().graph())) {
             (Class::Depthwise | Class::Stem, Some(window)) => {
                 format!("{} {window}/{}", layer.class.name(), window.stride[0])
             }
@@ -61,9 +65,12 @@ pub(crate) fn run(args: &Args, out: &mut Output) -> Result {
         table.row([layer.name.clone(), kind, shape(cost.output), params, macs, mac_bytes]);
     }
     table.gap();
-    let [params, macs, mac_bytes] = numbers(&Cost::sum(&costs));
+    let [params, macs, mac_bytes] = numbers(&Cost::sum(costs));
     table.row(["total".into(), String::new(), String::new(), params, macs, mac_bytes]);
-    writeln!(out, "{}, images of {size}\n\n{table}", network.config())?;
+    match subject.shufflenet() {
+        Some(network) => writeln!(out, "{}, images of {size}\n\n{table}", network.config())?,
+        None => writeln!(out, "{}\n\n{table}", subject.named)?,
+    }
     Ok(())
 }
 
