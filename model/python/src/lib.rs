@@ -30,8 +30,9 @@ mod _native {
     use super::order::ChannelOrder;
     #[pymodule_export]
     use super::reference::{
-        reference_affine, reference_average_pool, reference_batch_norm, reference_convolution,
-        reference_depthwise, reference_gather, reference_linear, reference_max_pool, reference_pointwise,
+        reference_activate, reference_affine, reference_average_pool, reference_batch_norm,
+        reference_convolution, reference_depthwise, reference_gather, reference_linear, reference_max_pool,
+        reference_pointwise,
     };
 
     use super::*;

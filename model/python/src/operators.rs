@@ -19,17 +19,27 @@ pub(crate) fn window((kernel, stride, dilation, padding): Taps) -> Window {
         Some([top, bottom, left, right]) => Padding::Sides { top, bottom, left, right },
         None => Padding::Same,
     };
-    Window { kernel, stride, dilation, padding }
+    Window { kernel, stride, dilation, padding, ceil: false }
 }
 
 /// The activation of that name.
-fn activation(name: Option<&str>) -> PyResult<Activation> {
-    match name {
-        None => Ok(Activation::None),
-        Some("relu") => Ok(Activation::Relu),
-        Some("relu6") => Ok(Activation::Relu6),
-        Some(other) => Err(invalid(format!("activation: expected None, 'relu' or 'relu6', found {other:?}"))),
-    }
+pub(crate) fn activation(name: Option<&str>) -> PyResult<Activation> {
+    let Some(name) = name else { return Ok(Activation::None) };
+    let known = [
+        ("relu", Activation::Relu),
+        ("relu6", Activation::Relu6),
+        ("hard_sigmoid", Activation::HardSigmoid { slope: 1.0 / 6.0, offset: 0.5 }),
+        ("hard_swish", Activation::HardSwish),
+        ("sigmoid", Activation::Sigmoid),
+        ("silu", Activation::Silu),
+        ("tanh", Activation::Tanh),
+        ("gelu", Activation::Gelu),
+        ("gelu_tanh", Activation::GeluTanh),
+    ];
+    known.iter().find(|(known, _)| *known == name).map(|&(_, activation)| activation).ok_or_else(|| {
+        let names: Vec<&str> = known.iter().map(|&(name, _)| name).collect();
+        invalid(format!("activation: expected None or one of {}, found {name:?}", names.join(", ")))
+    })
 }
 
 /// Gamma, beta, mean, variance, epsilon.
@@ -69,6 +79,9 @@ macro_rules! told {
         builder.isa(failure::isa($options.isa.as_deref())?)
     }};
 }
+
+/// The most numbers of one image. Padding costs whoever asks for it nothing, and would take all memory.
+pub(crate) const MOST: usize = 1 << 30;
 
 /// From maps to maps, one image at a time.
 trait Maps: Send + Sync {
@@ -168,6 +181,9 @@ impl Operator {
         let to = self.0.output_shape(from).map_err(refused)?;
         let order = self.0.order(to);
         let logical = Shape { c: order.channels(), ..to };
+        if logical.elements() > MOST {
+            return Err(invalid(format!("{from} to {logical}: more than {MOST} numbers")));
+        }
         let made = output(py, Ix4(n, logical.c, logical.h, logical.w), out)?;
         let residual = match &residual {
             Some(residual) if residual.shape() == made.shape() => slice("residual", residual)?,
@@ -257,16 +273,18 @@ pub(crate) fn depthwise(
     Ok(Operator(Box::new(builder.build(slice("weights", &weights)?).map_err(refused)?)))
 }
 
-/// Dense convolution; `weights` are (oc, ic, kh, kw).
+/// Convolution in groups; `weights` are (oc, ic / groups, kh, kw).
 #[pyfunction]
 pub(crate) fn convolution(
     weights: PyReadonlyArray4<'_, f32>,
     taps: Taps,
+    groups: usize,
     options: Options<'_>,
 ) -> PyResult<Operator> {
-    let (oc, ic) = (weights.shape()[0], weights.shape()[1]);
+    let (oc, group_ic) = (weights.shape()[0], weights.shape()[1]);
+    let ic = group_ic.checked_mul(groups).ok_or_else(|| invalid("groups: too many"))?;
     let builder = told!(kernels::Convolution::builder(ic, oc, window(taps)), options);
-    Ok(Operator(Box::new(builder.build(slice("weights", &weights)?).map_err(refused)?)))
+    Ok(Operator(Box::new(builder.groups(groups).build(slice("weights", &weights)?).map_err(refused)?)))
 }
 
 /// Fully connected layer; `weights` are (oc, ic).

@@ -3,23 +3,20 @@
 
 use crate::arrays::{sides, slice};
 use crate::failure::invalid;
-use crate::operators::{Taps, window};
+use crate::operators::{MOST, Taps, activation, window};
 use crate::order::ChannelOrder;
 use kernels::reference::{self as naive, Planar};
 use kernels::{BatchNorm, Shape, Window};
 use numpy::ndarray::Ix4;
 use numpy::{
-    PyArray, PyArray2, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray4,
-    PyUntypedArrayMethods,
+    PyArray, PyArray1, PyArray2, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
+    PyReadonlyArray4, PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
 
 type Images<'py> = PyReadonlyArray4<'py, f64>;
 type Vector<'py> = PyReadonlyArray1<'py, f32>;
 type Rows<'py> = PyReadonlyArray2<'py, f32>;
-
-/// The most numbers of one result: these loops would take hours over more.
-const MOST: usize = 1 << 30;
 
 /// Applies `compute` to every image; all results have the shape `to`.
 fn each<'py>(
@@ -187,6 +184,18 @@ pub(crate) fn reference_batch_norm<'py>(
         expect("batch_norm", from.c, one.len())?;
     }
     each(py, &src, from, |src| naive::batch_norm(src, &statistics))
+}
+
+/// The activation of that name, or none, of every number.
+#[pyfunction]
+pub(crate) fn reference_activate<'py>(
+    py: Python<'py>,
+    values: PyReadonlyArray1<'py, f64>,
+    name: Option<&str>,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let (activation, values) = (activation(name)?, slice("values", &values)?);
+    let values = py.detach(|| values.iter().map(|&x| activation.apply(x)).collect());
+    Ok(PyArray::from_vec(py, values))
 }
 
 /// The greatest value of each window.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,16 +26,18 @@ def test_pointwise(problem, isa):
     problem.check(operator(problem.images))
 
 
-@given(testing.depthwise(bias=True), ISAS)
+@given(testing.depthwise(bias=True, dilation=True), ISAS)
 def test_depthwise(problem, isa):
-    options = {"stride": problem.stride, "padding": problem.padding, "isa": isa}
+    options = {"stride": problem.stride, "padding": problem.padding, "dilation": problem.dilation, "isa": isa}
     problem.check(kernels.Depthwise(problem.weights, problem.bias, **options)(problem.images))
 
 
-@given(testing.convolution(bias=True), ISAS)
+@given(testing.convolution(bias=True, groups=True, dilation=True), ISAS)
 def test_convolution(problem, isa):
-    options = {"stride": problem.stride, "padding": problem.padding, "isa": isa}
-    problem.check(kernels.Convolution(problem.weights, problem.bias, **options)(problem.images))
+    options = {"stride": problem.stride, "padding": problem.padding, "dilation": problem.dilation, "isa": isa}
+    problem.check(
+        kernels.Convolution(problem.weights, problem.bias, groups=problem.groups, **options)(problem.images)
+    )
 
 
 @given(testing.linear(bias=True), ISAS)
@@ -155,6 +158,26 @@ def test_what_is_fused(images):
     np.testing.assert_allclose(kernels.softmax(scale[None]), reference.softmax(scale[None]), rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "activation", ["hard_sigmoid", "hard_swish", "sigmoid", "silu", "tanh", "gelu", "gelu_tanh"]
+)
+def test_curves(images, activation):
+    found = kernels.Affine(np.full(12, 3), np.zeros(12), activation=activation)(images)
+    expected = reference.activate(images.astype(np.float64) * 3, activation)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+    x = np.array([-2.0, 0.0, 1.0])
+    formulas = {
+        "hard_sigmoid": np.clip(x / 6 + 0.5, 0, 1),
+        "hard_swish": x * np.clip(x / 6 + 0.5, 0, 1),
+        "sigmoid": 1 / (1 + np.exp(-x)),
+        "silu": x / (1 + np.exp(-x)),
+        "tanh": np.tanh(x),
+        "gelu": [0.5 * v * (1 + math.erf(v / math.sqrt(2))) for v in x],
+        "gelu_tanh": 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    }
+    np.testing.assert_allclose(reference.activate(x, activation), formulas[activation], atol=1e-12)
+
+
 def test_orders():
     identity = ChannelOrder.identity(8)
     shuffled = identity.shuffle(2)
@@ -223,7 +246,10 @@ def test_nan_goes_where_the_definition_says(images):
         (lambda x: kernels.Pointwise(random(8, 12), groups=-1), "groups: expected a whole number"),
         (lambda x: kernels.Pointwise(random(8, 12, 3, 3)), r"expected shape \(oc, ic / groups, 1, 1\)"),
         (lambda x: kernels.Pointwise(random(0, 12)), "both must be at least 1"),
-        (lambda x: kernels.Pointwise(random(8, 12), activation="tanh"), "activation: expected None"),
+        (
+            lambda x: kernels.Pointwise(random(8, 12), activation="swoosh"),
+            "activation: expected None or one of relu",
+        ),
         (lambda x: kernels.Pointwise(random(8, 12), isa="mmx"), "isa: instruction set"),
         (
             lambda x: kernels.Pointwise(random(8, 12))(x, residual=x),
@@ -231,8 +257,10 @@ def test_nan_goes_where_the_definition_says(images):
         ),
         (lambda x: kernels.Pointwise(random(8, 12), batch_norm=BatchNorm(*[random(7)] * 4)), "expected 8"),
         (lambda x: kernels.Pointwise([["a"]]), "weights: expected numbers"),
-        (lambda x: kernels.Depthwise(random(12, 3, 3), stride=3), "stride: 3: must be 1 or 2"),
-        (lambda x: kernels.Depthwise(random(12, 4, 4)), "kernel: 4"),
+        (lambda x: kernels.Depthwise(random(12, 3, 3), stride=0), "stride"),
+        (lambda x: kernels.Convolution(random(8, 12, 3, 3), dilation=(1, 0)), "dilation"),
+        (lambda x: kernels.Convolution(random(8, 6, 3, 3), groups=3), "groups"),
+        (lambda x: kernels.Depthwise(random(12, 3, 3), padding=1 << 20)(x), "more than"),
         (lambda x: kernels.Depthwise(random(12, 2, 3, 3)), r"expected shape \(channels, 1, kh, kw\)"),
         (
             lambda x: kernels.Depthwise(random(12, 3, 3), padding="valid"),

@@ -35,7 +35,10 @@ __all__ = [
     "softmax",
 ]
 
-Activation = Union[Literal["relu", "relu6"], None]
+Activation = Union[
+    Literal["relu", "relu6", "hard_sigmoid", "hard_swish", "sigmoid", "silu", "tanh", "gelu", "gelu_tanh"],
+    None,
+]
 
 
 class BatchNorm(NamedTuple):
@@ -127,7 +130,7 @@ class Pointwise(_Maps):
 
 
 class Depthwise(_Maps):
-    """Depthwise convolution, 3x3 or 5x5, of stride 1 or 2; `weights` are (channels, kh, kw) or (channels, 1, kh, kw)."""
+    """Depthwise convolution; `weights` are (channels, kh, kw) or (channels, 1, kh, kw)."""
 
     def __init__(
         self,
@@ -136,6 +139,7 @@ class Depthwise(_Maps):
         *,
         stride: Pair = 1,
         padding: Padding = 0,
+        dilation: Pair = 1,
         batch_norm: BatchNorm | None = None,
         activation: Activation = None,
         input_order: ChannelOrder | None = None,
@@ -143,7 +147,7 @@ class Depthwise(_Maps):
     ) -> None:
         found, kernel = _filters(weights)
         options = _options(bias, batch_norm, activation, isa)
-        window = taps(kernel, stride, padding)
+        window = taps(kernel, stride, padding, dilation)
         self._operator = _native.depthwise(found, window, input_order, options)
 
 
@@ -157,7 +161,7 @@ def _filters(weights: ArrayLike) -> tuple[Float32, tuple[int, int]]:
 
 
 class Convolution(_Maps):
-    """Dense convolution, 1x1 to 7x7, of stride 1 or 2; `weights` are (oc, ic, kh, kw). Images are read where they lie."""
+    """Convolution; `weights` are (oc, ic / groups, kh, kw). Images are read where they lie."""
 
     def __init__(
         self,
@@ -166,6 +170,8 @@ class Convolution(_Maps):
         *,
         stride: Pair = 1,
         padding: Padding = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
         batch_norm: BatchNorm | None = None,
         activation: Activation = None,
         isa: str | None = None,
@@ -173,7 +179,8 @@ class Convolution(_Maps):
         found = floats("weights", weights, (4,))
         kh, kw = found.shape[2:]
         options = _options(bias, batch_norm, activation, isa)
-        self._operator = _native.convolution(found, taps((kh, kw), stride, padding), options)
+        window = taps((kh, kw), stride, padding, dilation)
+        self._operator = _native.convolution(found, window, number("groups", groups, 1), options)
 
 
 class Linear:
@@ -207,7 +214,7 @@ class Affine(_Maps):
 
 
 class MaxPool(_Maps):
-    """The greatest value of each window, NaN where it holds one; 2x2, 3x3 or 5x5, of stride 1 or 2."""
+    """The greatest value of each window, NaN where it holds one."""
 
     def __init__(
         self, kernel: Pair, *, stride: Pair = 1, padding: Padding = 0, isa: str | None = None

@@ -58,6 +58,7 @@ class Problem:
     kernel: int = 1
     stride: int = 1
     padding: int = 0
+    dilation: int = 1
     groups: int = 1
     #: What must come out.
     expected: Float64 | None = None
@@ -139,16 +140,25 @@ def pointwise(
 
 
 @st.composite
-def depthwise(draw: st.DrawFn, *, max_channels: int = 40, max_side: int = 12, bias: bool = False) -> Problem:
-    """Depthwise convolutions, 3x3 and 5x5, of stride 1 and 2, padded by up to half a kernel; `weights` are (channels, kh, kw)."""
-    kernel, stride, padding, h, w = _slides(draw, (3, 5), max_side)
+def depthwise(
+    draw: st.DrawFn,
+    *,
+    max_channels: int = 40,
+    max_side: int = 12,
+    bias: bool = False,
+    dilation: bool = False,
+) -> Problem:
+    """Depthwise convolutions, 3x3 and 5x5, of stride 1 and 2, padded by up to half a kernel; `weights` are
+    (channels, kh, kw)."""
+    apart = draw(st.integers(1, 2)) if dilation else 1
+    kernel, stride, padding, h, w = _slides(draw, (3, 5), max_side, apart)
     c, n = draw(st.integers(1, max_channels)), draw(st.integers(1, 2))
     array = _numbers(draw)
     images, weights = array(n, c, h, w), array(c, kernel, kernel)
     added = array(c) if bias and draw(st.booleans()) else None
 
     def compute(images: Float32, weights: Float32, bias: Float32 | None) -> Float64:
-        return reference.depthwise(images, weights, bias, stride=stride, padding=padding)
+        return reference.depthwise(images, weights, bias, stride=stride, padding=padding, dilation=apart)
 
     magnitude = compute(np.abs(images), np.abs(weights), _absolute(added))
     return Problem(
@@ -159,6 +169,7 @@ def depthwise(draw: st.DrawFn, *, max_channels: int = 40, max_side: int = 12, bi
         kernel,
         stride,
         padding,
+        apart,
         groups=c,
         expected=compute(images, weights, added),
         bound=_bound(kernel * kernel, magnitude, images, weights, added),
@@ -167,18 +178,28 @@ def depthwise(draw: st.DrawFn, *, max_channels: int = 40, max_side: int = 12, bi
 
 @st.composite
 def convolution(
-    draw: st.DrawFn, *, max_channels: int = 20, max_side: int = 12, bias: bool = False
+    draw: st.DrawFn,
+    *,
+    max_channels: int = 20,
+    max_side: int = 12,
+    bias: bool = False,
+    groups: bool = False,
+    dilation: bool = False,
 ) -> Problem:
-    """Dense convolutions, 1x1 to 7x7, of stride 1 and 2, padded by up to half a kernel."""
-    kernel, stride, padding, h, w = _slides(draw, (1, 3, 5, 7), max_side)
-    ic, oc = draw(st.integers(1, max_channels)), draw(st.integers(1, max_channels))
+    """Convolutions, 1x1 to 7x7, of stride 1 and 2, padded by up to half a kernel."""
+    apart = draw(st.integers(1, 2)) if dilation else 1
+    count = draw(st.sampled_from([1, 2, 3])) if groups else 1
+    kernel, stride, padding, h, w = _slides(draw, (1, 3, 5, 7), max_side, apart)
+    ic, oc = (draw(st.integers(1, max(1, max_channels // count))) for _ in range(2))
     n = draw(st.integers(1, 2))
     array = _numbers(draw)
-    images, weights = array(n, ic, h, w), array(oc, ic, kernel, kernel)
-    added = array(oc) if bias and draw(st.booleans()) else None
+    images, weights = array(n, ic * count, h, w), array(oc * count, ic, kernel, kernel)
+    added = array(oc * count) if bias and draw(st.booleans()) else None
 
     def compute(images: Float32, weights: Float32, bias: Float32 | None) -> Float64:
-        return reference.convolution(images, weights, bias, stride=stride, padding=padding)
+        return reference.convolution(
+            images, weights, bias, stride=stride, padding=padding, dilation=apart, groups=count
+        )
 
     magnitude = compute(np.abs(images), np.abs(weights), _absolute(added))
     return Problem(
@@ -189,6 +210,8 @@ def convolution(
         kernel,
         stride,
         padding,
+        apart,
+        count,
         expected=compute(images, weights, added),
         bound=_bound(ic * kernel * kernel, magnitude, images, weights, added),
     )
@@ -258,9 +281,12 @@ def shuffle(draw: st.DrawFn, *, max_channels: int = 70, max_side: int = 9) -> Pr
     return Problem("shuffle", images, groups=groups, expected=expected, bound=np.zeros_like(expected))
 
 
-def _slides(draw: st.DrawFn, kernels: tuple[int, ...], max_side: int) -> tuple[int, int, int, int, int]:
+def _slides(
+    draw: st.DrawFn, kernels: tuple[int, ...], max_side: int, dilation: int = 1
+) -> tuple[int, int, int, int, int]:
     """Kernel, stride, padding, height and width of images into which the window fits."""
     kernel = draw(st.sampled_from(kernels))
     stride, padding = draw(st.integers(1, 2)), draw(st.integers(0, kernel // 2))
-    sides = st.integers(max(1, kernel - 2 * padding), max(max_side, kernel))
+    extent = (kernel - 1) * dilation + 1
+    sides = st.integers(max(1, extent - 2 * padding), max(max_side, extent))
     return kernel, stride, padding, draw(sides), draw(sides)
