@@ -28,7 +28,7 @@ fn operators_that_are_not_known() {
         &["Mish \"Mish_0\" (opset 18): the operator is not supported", "nearest: activations"],
     );
     says(&node(13, "InstanceNormalization x", &[]), &["BatchNormalization"]);
-    says(&node(13, "DequantizeLinear x", &[]), &["float32", "shufflenet quantise"]);
+    says(&node(13, "DequantizeLinear x", &[]), &["float32", "8 bits are not supported"]);
     says(&node(13, "NonMaxSuppression x", &[]), &["post-processing"]);
     says(&node(13, "If x", &[]), &["control flow"]);
     says(&node(13, "NoSuchOperator x", &[]), &["NoSuchOperator", "not supported"]);

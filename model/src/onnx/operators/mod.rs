@@ -143,7 +143,7 @@ pub(super) fn unknown(model: &proto::Model<'_>, node: &proto::Node<'_>) -> Reaso
             | "QLinearSigmoid"
             | "QLinearLeakyRelu"
             | "QLinearAveragePool",
-        ) => "export the network in float32; `shufflenet quantise` makes eight bits of it",
+        ) => "export the network in float32: 8 bits are not supported",
         (
             "" | "ai.onnx",
             "NonMaxSuppression" | "TopK" | "ArgMax" | "ArgMin" | "NonZero" | "ScatterND" | "GatherND"
