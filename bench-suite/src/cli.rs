@@ -13,8 +13,7 @@ use crate::tell::document::Document;
 use crate::tell::peers::Peers;
 use crate::tell::report::Report;
 use crate::tell::{self, compare, output};
-use crate::work::given;
-use crate::work::networks::Network;
+use crate::work::given::{self, Asked};
 
 /// Measures this machine, the four guidelines of the ShuffleNetV2 paper and the networks behind them, and writes a
 /// report: index.html, report.json, plots as .svg, tables as .csv.
@@ -91,10 +90,16 @@ struct Run {
     /// Where to write
     #[arg(long, visible_alias = "output", value_name = "DIR", default_value = "target/report")]
     out: PathBuf,
-    /// A network of the report that gets a page of its own, as mobilenet_v2_1.0: time, costs and roof of each layer, the worst
-    /// with the reason, and what a friendlier width would save; may be given several times
-    #[arg(long, value_name = "NAME", value_parser = given::named)]
-    network: Vec<Network>,
+    /// A network that gets a section of its own: an .onnx file, or one of the report's as mobilenet_v2_1.0. Time, costs and
+    /// roof of each layer, the worst with the reason, and what a friendlier width would save; may be given several times
+    #[arg(long, value_name = "FILE|NAME", value_parser = given::asked)]
+    network: Vec<Asked>,
+    /// Height and width of the images of networks whose file leaves them open
+    #[arg(long, value_name = "PIXELS", default_value_t = 224, value_parser = value_parser!(u16).range(1..=4096))]
+    size: u16,
+    /// Networks only: neither guidelines nor single layers nor sweeps
+    #[arg(long)]
+    only_networks: bool,
     /// Threads of everything that does not compare them
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..=1024))]
     threads: u16,
@@ -185,8 +190,10 @@ fn measure(run: &Run) -> Result<(), String> {
     // A bad file, or a folder that takes none, should be known before three minutes have passed.
     let peers = Peers::read(&run.peers)?;
     output::prepare(&run.out)?;
-    let options = Options { mode, isa, threads: usize::from(run.threads) };
-    let mut report = suite::run(options, &run.network)?;
+    let networks = given::read(&run.network, usize::from(run.size))?;
+    let threads = usize::from(run.threads);
+    let options = Options { mode, isa, threads, only_networks: run.only_networks };
+    let mut report = suite::run(options, &networks)?;
     report.peers = peers;
     write(&report, &run.out)
 }

@@ -77,6 +77,8 @@ pub(crate) struct Options {
     pub(crate) isa: Isa,
     /// Threads of everything that does not compare them.
     pub(crate) threads: usize,
+    /// Neither guidelines nor single layers nor sweeps.
+    pub(crate) only_networks: bool,
 }
 
 /// One variant, ready to be timed: what is known of it, and a run of it.
@@ -123,7 +125,8 @@ pub(crate) fn run(options: Options, own: &[Network]) -> Result<Report, String> {
     let cores = environment.cores;
     let helpers = ThreadPoolBuilder::new().num_threads(cores).build().map_err(|e| e.to_string())?;
     let (timers, pinned) = pin::pool(options.threads)?;
-    let total = share::TOTAL + own.len() as f64 * share::WIDTHS;
+    let all = if options.only_networks { share::NETWORKS } else { share::TOTAL };
+    let total = all + own.len() as f64 * share::WIDTHS;
     let mut progress = Progress::new(options.mode.of_default(total));
     progress.begin("machine");
     let sentinel = timers.install(|| Sentinel::new(options.isa));
@@ -147,7 +150,7 @@ pub(crate) fn run(options: Options, own: &[Network]) -> Result<Report, String> {
     suite.machine.bandwidths =
         suite.timers.install(|| machine::bandwidths(options.isa, &environment, rounds));
 
-    let mut experiments = guidelines::all();
+    let mut experiments = if options.only_networks { vec![] } else { guidelines::all() };
     for (experiment, share) in experiments.iter_mut().zip(share::GUIDELINES) {
         experiment.columns.retain(|column| options.mode != Mode::Quick || column.id != "gpu/x4");
         suite.guideline(experiment, share)?;
@@ -162,11 +165,13 @@ pub(crate) fn run(options: Options, own: &[Network]) -> Result<Report, String> {
     let cold = suite.timers.install(cold)?;
     let splits = suite.networks(&networks)?;
     let profiles = suite.profiles(own)?;
-    suite.layers()?;
-    suite.isas()?;
-    suite.sweeps(cores)?;
-    suite.channels()?;
-    let traffic = if options.mode == Mode::Full {
+    if !options.only_networks {
+        suite.layers()?;
+        suite.isas()?;
+        suite.sweeps(cores)?;
+        suite.channels()?;
+    }
+    let traffic = if options.mode == Mode::Full && !options.only_networks {
         suite.begin("traffic", "cache simulation");
         traffic::simulate(&environment, || suite.progress.tick())?
     } else {

@@ -37,10 +37,15 @@ impl Work {
         self.graph.nodes()[0].channels
     }
 
-    /// The shape of the output.
+    /// The shape of the output, the first where there are several.
     pub(crate) fn output(&self) -> Shape {
+        self.outputs()[0]
+    }
+
+    /// The shapes of all outputs.
+    pub(crate) fn outputs(&self) -> Vec<Shape> {
         let shapes = self.graph.shapes(self.h, self.w).expect("the size was chosen for the graph");
-        shapes[self.graph.outputs()[0].index()]
+        self.graph.outputs().iter().map(|output| shapes[output.index()]).collect()
     }
 
     /// What all layers cost together, as they run.

@@ -211,8 +211,11 @@ fn level_finding(measured: &[Measured<'_>]) -> Option<String> {
     let per_mac = |m: &Measured<'_>| m.measurement.estimate().map(|t| t / m.measurement.macs as f64);
     let surely = |ratio: &Estimate| ratio.interval().map_or(0.0, |[low, _]| low);
     let mut most: Option<(Estimate, String, String)> = None;
+    // Whatever else was given is at levels of its own.
+    let measured: Vec<Measured<'_>> =
+        measured.iter().filter(|m| m.network.paper.is_some()).copied().collect();
+    let families = families(&measured);
     for level in 0..LEVELS {
-        let families = families(measured);
         let of: Vec<(&Measured<'_>, Estimate)> =
             families.iter().filter_map(|(_, of)| of.get(level).map(|m| (*m, per_mac(m)))).collect();
         for (slow, slow_time) in &of {

@@ -77,15 +77,17 @@ pub(crate) fn document(report: &Report) -> Document {
     findings.extend(verdicts);
     findings.extend(layer_finding);
     let own = own::sections(&context);
-    let mut sections = vec![machine::section(report), guidelines, latency];
+    // A run of networks only has none of the rest.
+    let whole = report.measurements.iter().any(|m| !["net", "given", "width"].contains(&of_section(&m.id)));
+    let mut sections = vec![machine::section(report)];
+    sections.extend(whole.then_some(guidelines));
+    sections.push(latency);
     sections.extend(own);
-    sections.extend([
-        splits::section(&context),
-        layers,
-        sweeps::section(&context),
-        peers::section(&context),
-        method::section(report),
-    ]);
+    sections.push(splits::section(&context));
+    if whole {
+        sections.extend([layers, sweeps::section(&context)]);
+    }
+    sections.extend([peers::section(&context), method::section(report)]);
     Document {
         title: "FLOPs against memory access: lightweight networks on this CPU".into(),
         subtitle: machine::subtitle(report),
@@ -95,6 +97,11 @@ pub(crate) fn document(report: &Report) -> Document {
         sections,
         data: vec!["report.json".into()],
     }
+}
+
+/// How an id begins.
+fn of_section(id: &str) -> &str {
+    id.split('/').next().unwrap_or_default()
 }
 
 /// Values in the order of their first appearance.
