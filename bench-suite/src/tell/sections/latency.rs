@@ -121,7 +121,8 @@ fn series(measured: &[Measured<'_>], point: impl Fn(&Measured<'_>) -> (f64, f64,
     let line = |(name, of): (&str, Vec<&Measured<'_>>)| Series {
         name: name.to_owned(),
         points: of.iter().map(point).collect(),
-        joined: true,
+        // Given networks are no scaled versions of each other.
+        joined: of.iter().all(|m| m.network.paper.is_some()),
     };
     families(measured).into_iter().map(line).collect()
 }
