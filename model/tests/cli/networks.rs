@@ -80,7 +80,7 @@ fn a_file_is_summed_up_profiled_and_measured() {
 
     let out = shufflenet(&dir, "summary --network @net.onnx --size 32x64").good();
     // 3 to 4 channels and a bias; 32 x 64 pixels.
-    for part in ["net.onnx, 32x64", "pointwise", "4x32x64", "24,576", "total"] {
+    for part in ["net.onnx, 32x64", "conv1x1", "4x32x64", "24,576", "total"] {
         assert!(out.contains(part), "{part} in {out}");
     }
     assert!(shufflenet(&dir, "summary --network @fixed.onnx").good().contains("fixed.onnx, 40x48"));
