@@ -19,7 +19,7 @@
 use candle_core::{CpuStorage, CustomOp1, Error, Layout, Module, Result, Shape, Tensor, bail};
 use kernels::{ChannelOrder, Depthwise, Rayon, Window, layout};
 
-/// A depthwise convolution, 3x3 or 5x5, of float32 tensors in candle's order: image, channel, row, column.
+/// A depthwise convolution with a square window (3, 5 and 7 are the fastest) of float32 tensors in candle's order: image, channel, row, column.
 ///
 /// The weights are packed once, for the fastest instruction set of this processor. It runs on the current rayon pool,
 /// as candle does, and on the CPU only. It has no gradient.
@@ -30,8 +30,7 @@ impl DepthwiseConv2d {
     /// Packs `weight` of (channels, 1, kernel, kernel) and `bias` of (channels).
     ///
     /// # Errors
-    /// Where a shape or type is another, the kernel neither 3 nor 5, the stride neither 1 nor 2, or the padding not
-    /// smaller than the kernel.
+    /// Where a shape or type is another, or the kernel or the stride is zero.
     pub fn new(weight: &Tensor, bias: Option<&Tensor>, stride: usize, padding: usize) -> Result<Self> {
         let (channels, one, kernel, width) = weight.dims4()?;
         if one != 1 || kernel != width {

@@ -22,6 +22,8 @@ fn computes_what_candle_computes() -> Result<()> {
         (3, 58, 8, 8, 3, 2, 1),
         (1, 33, 11, 7, 5, 1, 2),
         (2, 16, 10, 10, 5, 2, 0),
+        (1, 20, 9, 9, 7, 1, 3),
+        (1, 7, 10, 11, 3, 3, 3),
     ] {
         let (x, weight) = (random(&[images, channels, h, w])?, random(&[channels, 1, kernel, kernel])?);
         let bias = random(&[channels])?;
@@ -45,13 +47,7 @@ fn reads_a_part_of_a_transposed_tensor() -> Result<()> {
 
 #[test]
 fn what_cannot_be_is_an_error() -> Result<()> {
-    for (weight, stride, padding) in [
-        ([4, 2, 3, 3], 1, 1),
-        ([4, 1, 3, 5], 1, 1),
-        ([4, 1, 7, 7], 1, 3),
-        ([4, 1, 3, 3], 3, 1),
-        ([4, 1, 3, 3], 1, 3),
-    ] {
+    for (weight, stride, padding) in [([4, 2, 3, 3], 1, 1), ([4, 1, 3, 5], 1, 1), ([4, 1, 3, 3], 0, 1)] {
         assert!(DepthwiseConv2d::new(&random(&weight)?, None, stride, padding).is_err(), "{weight:?}");
     }
     let op = DepthwiseConv2d::new(&random(&[4, 1, 5, 5])?, None, 1, 1)?;
