@@ -4,7 +4,7 @@ use super::arena::{Arena, Key, Layout, Piece, Workspace};
 use super::cost::Cost;
 use super::fuse::{Form, Layer, Passes, fuse};
 use super::place::{self, Place, place};
-use super::{Graph, Op, Parameters, Tensors};
+use super::{Conv, Graph, Op, Parameters, Tensors};
 use crate::Error;
 use crate::images::{Images, Input};
 use kernels::{
@@ -504,18 +504,48 @@ impl Packer<'_> {
     }
 
     fn pack(&self, layer: &Layer, step: &place::Step) -> Result<Operator, Error> {
-        let weighted =
-            layer.nodes.iter().filter(|&&node| !self.graph.weights(self.graph.value(node)).is_empty());
-        let operator = if step.gather {
-            self.gather(step)
-        } else {
-            self.operator(
-                layer,
-                step,
-                &weighted.map(|&node| self.parameters(node)).collect::<Result<Vec<_>, _>>()?,
-            )
+        let named = |source| Error::Kernel { layer: layer.name.clone(), source };
+        if step.gather {
+            return self.gather(step).map_err(named);
+        }
+        let weighted = |node: &usize| !self.graph.weights(self.graph.value(*node)).is_empty();
+        let mut numbers = layer.nodes.iter().copied().filter(weighted).map(|node| self.parameters(node));
+        match (layer.form, &self.graph.nodes()[layer.nodes[0]].op) {
+            (Form::Head, Op::Conv(conv)) => self.head(layer, step, conv, &mut numbers),
+            _ => self.operator(layer, step, &numbers.collect::<Result<Vec<_>, _>>()?).map_err(named),
+        }
+    }
+
+    /// A 1x1 convolution, an average and a fully connected layer. The numbers of each are read when it is packed: of a small
+    /// network, they are most.
+    fn head<'b>(
+        &self,
+        layer: &Layer,
+        step: &place::Step,
+        conv: &Conv,
+        numbers: &mut dyn Iterator<Item = Result<Parameters<'b>, Error>>,
+    ) -> Result<Operator, Error> {
+        let named = |source| Error::Kernel { layer: layer.name.clone(), source };
+        let mut next = || numbers.next().expect("a head has weights twice");
+        let source = &step.reads[0].order;
+        let builder = Pointwise::builder(source.channels(), conv.oc).groups(conv.groups).input_order(source);
+        let conv = {
+            let numbers = next()?;
+            dressed!(builder, numbers, layer.activation(self.graph), self.isa).map_err(named)?
         };
-        operator.map_err(|source| Error::Kernel { layer: layer.name.clone(), source })
+        let numbers = next()?;
+        let mut builder = Head::builder(conv, self.graph.nodes()[layer.makes()].channels);
+        if let Some(bias) = &numbers.bias {
+            builder = builder.bias(bias);
+        }
+        let op = Arc::new(builder.build(&numbers.weights).map_err(named)?);
+        let sized = op.clone();
+        let operator = Operator::new(move |mut call| {
+            let src = call.src();
+            op.on(call.parallel).try_run(src, call.scratch, numbers_of(&mut call.dst))
+        })
+        .map_err(named)?;
+        Ok(Operator { scratch: Some(Box::new(move |_, src| sized.try_scratch(src))), ..operator })
     }
 
     /// A copy that brings every channel from its lane to another.
@@ -547,21 +577,6 @@ impl Packer<'_> {
                     None => op.on(call.parallel).try_run(call.src(), call.dst),
                     Some(term) => op.on(call.parallel).residual(term).try_run(call.src(), call.dst),
                 })
-            }
-            (Form::Head, Op::Conv(conv)) => {
-                let builder = Pointwise::builder(ic, conv.oc).groups(conv.groups).input_order(source);
-                let conv = dressed!(builder, numbers[0], activation, isa)?;
-                let mut builder = Head::builder(conv, made.channels);
-                if let Some(bias) = &numbers[1].bias {
-                    builder = builder.bias(bias);
-                }
-                let op = Arc::new(builder.build(&numbers[1].weights)?);
-                let sized = op.clone();
-                let operator = Operator::new(move |mut call| {
-                    let src = call.src();
-                    op.on(call.parallel).try_run(src, call.scratch, numbers_of(&mut call.dst))
-                })?;
-                Ok(Operator { scratch: Some(Box::new(move |_, src| sized.try_scratch(src))), ..operator })
             }
             (Form::Depthwise, Op::Conv(conv)) => {
                 let builder = Depthwise::builder(conv.oc, conv.window).input_order(source);
