@@ -307,7 +307,8 @@ fn shapes_that_do_not_fit() {
     runs_only!(LayerNorm::builder(17).build(&[1.0; 17], &[1.0; 17]).unwrap(), src, src);
     let resize = Resize::builder(Interpolation::Nearest).build().unwrap();
     mismatch(resize.check(src, Shape::new(16, 5, 7)));
-    mismatch(resize.check(src, Shape { h: 1 << 31, w: 1, ..src }));
+    // (Where addresses have 32 bits, no memory has so many rows.)
+    resize.check(src, Shape { h: 1 << 31, w: 1, ..src }).expect_err("too many rows");
     let affine = runs_only!(Affine::builder(17).build(&[1.0; 17], &[1.0; 17]).unwrap(), src, src);
     runs_only!(Activate::builder(Activation::Relu).build().unwrap(), src, src);
     let materialize =

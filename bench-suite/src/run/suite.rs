@@ -15,7 +15,7 @@ use super::progress::Progress;
 use super::{machine, pin, traffic};
 use crate::tell::estimate::MIN_ROUNDS;
 use crate::tell::report::{
-    Cold, Look, Machine, Measurement, Part, Peak, Profile, Report, Rounds, SCHEMA, Settings, Split, Widths,
+    Cold, Look, Machine, Measurement, Part, Peak, Profile, Report, Rounds, Settings, Split, Widths,
 };
 use crate::work::layer::Layer;
 use crate::work::networks::{self, Network};
@@ -185,7 +185,7 @@ pub(crate) fn run(options: Options, own: &[Network]) -> Result<Report, String> {
     let single = |p: &&mut Peak| p.threads == 1 && p.isa == options.isa.name();
     machine.peaks.iter_mut().filter(single).for_each(|peak| peak.gflops = peak.gflops.max(best));
     Ok(Report {
-        schema: SCHEMA,
+        schema: crate::tell::upgrade::SCHEMA,
         environment,
         settings: Settings {
             mode: options.mode.name().to_owned(),

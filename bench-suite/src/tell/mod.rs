@@ -14,7 +14,7 @@ pub(crate) mod report;
 mod sections;
 mod stats;
 mod terminal;
-mod upgrade;
+pub(crate) mod upgrade;
 
 pub(crate) use sections::{document, merged};
 pub(crate) use terminal::summary;

@@ -11,15 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::estimate::Estimate;
 use super::peers::Peers;
 use super::stats::Summary;
-use super::upgrade;
+use super::upgrade::{SCHEMA, upgrade};
 use crate::run::environment::Environment;
 use crate::work::guidelines::Experiment;
 use crate::work::layer::Layer;
 use crate::work::networks::Network;
-
-/// Version of the layout of `report.json`. Earlier ones are read too: version 1 did not say what was measured, version 2 had
-/// no sentinel.
-pub(crate) const SCHEMA: u32 = 3;
 
 /// The largest `report.json` that is read.
 const MAX_BYTES: u64 = 256 << 20;
@@ -269,7 +265,7 @@ impl Report {
         if schema.is_some_and(|schema| !(1..=u64::from(SCHEMA)).contains(&schema)) {
             return Err(format!("expected schema {SCHEMA} or an earlier one, found {}", json["schema"]));
         }
-        let json = if json["settings"].is_object() { upgrade::upgrade(json) } else { json };
+        let json = if json["settings"].is_object() { upgrade(json) } else { json };
         let report = Self::deserialize(json).map_err(not_a_report)?;
         for Experiment { id, .. } in &report.experiments {
             // They become names of files.

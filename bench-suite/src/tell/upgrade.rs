@@ -5,8 +5,11 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use super::report::SCHEMA;
 use crate::work::{guidelines, networks, sweeps};
+
+/// Version of the layout of `report.json`. Earlier ones are read too: version 1 did not say what was measured, version 2 had
+/// no sentinel.
+pub(crate) const SCHEMA: u32 = 3;
 
 /// The classes of work that a first-version split had, in its order.
 const CLASSES: [&str; 6] = ["1x1", "depthwise", "dense", "element-wise", "data movement", "pool and fc"];

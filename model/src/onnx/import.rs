@@ -195,7 +195,7 @@ impl<'m, 'a> Importer<'m, 'a> {
     fn input_shape(&mut self, dims: &[Dimension<'a>]) -> Result<Vec<Num>, String> {
         let small = |dim: Option<&Dimension<'_>>| matches!(dim, Some(Dimension::Value(1..=4)));
         let channels_last = dims.len() == 4 && small(dims.get(3)) && !small(dims.get(1));
-        if dims.len() > super::tensor::MAX_RANK {
+        if dims.len() > super::proto::MAX_RANK {
             return Err(format!("{} dimensions", dims.len()));
         }
         let places = if channels_last {

@@ -27,6 +27,7 @@
 //! looked for below the model's folder only.
 
 mod array;
+mod erf;
 mod grid;
 mod import;
 mod lower;

@@ -303,7 +303,7 @@ impl Unary {
                 if x == f64::NEG_INFINITY {
                     0.0
                 } else {
-                    x * 0.5 * (1.0 + super::array::erf(x / std::f64::consts::SQRT_2))
+                    x * 0.5 * (1.0 + super::erf::erf(x / std::f64::consts::SQRT_2))
                 }
             }
             Self::Gelu { tanh: true } => {
@@ -316,7 +316,7 @@ impl Unary {
             Self::Tanh => x.tanh(),
             // ln(1 + e^x) without overflow.
             Self::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
-            Self::Erf => super::array::erf(x),
+            Self::Erf => super::erf::erf(x),
             Self::Exp => x.exp(),
             Self::Log => x.ln(),
             Self::Sqrt => x.sqrt(),

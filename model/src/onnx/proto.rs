@@ -12,6 +12,9 @@
 
 use std::fmt;
 
+/// Tensors of more dimensions are refused.
+pub(crate) const MAX_RANK: usize = 8;
+
 /// Why bytes are no ONNX model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) String);
@@ -491,8 +494,8 @@ impl<'a> Tensor<'a> {
             }
         }
         for extent in message.varints(1) {
-            if tensor.dims.len() == super::tensor::MAX_RANK {
-                return malformed(format!("a tensor of more than {} dimensions", super::tensor::MAX_RANK));
+            if tensor.dims.len() == MAX_RANK {
+                return malformed(format!("a tensor of more than {} dimensions", MAX_RANK));
             }
             tensor.dims.push(extent? as i64);
         }

@@ -11,9 +11,6 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path};
 
-/// Tensors of more dimensions are refused.
-pub(crate) const MAX_RANK: usize = 8;
-
 /// The number of elements of a shape, unless that is out of all proportion, also of the extents beside a zero.
 pub(crate) fn elements(shape: &[usize]) -> Option<usize> {
     let most = shape.iter().try_fold(1usize, |product, &len| product.checked_mul(len.max(1)));

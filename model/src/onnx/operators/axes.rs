@@ -281,7 +281,7 @@ pub(super) fn reshape<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>) -> Outputs
     let from = i.shape(&x)?;
     let copies = c.int("allowzero")?.unwrap_or(0) == 0;
     let told = i.numbers(c.input(1)?, "the shape")?;
-    if told.len() > crate::onnx::tensor::MAX_RANK {
+    if told.len() > crate::onnx::proto::MAX_RANK {
         return Err(format!("a shape of {} dimensions", told.len()).into());
     }
     let mut shape = Vec::with_capacity(told.len());
@@ -358,7 +358,7 @@ pub(super) fn unsqueeze<'a>(i: &mut Importer<'_, 'a>, c: &Call<'_, 'a>) -> Outpu
     let shape = i.shape(&x)?;
     let list = listed_axes(i, c)?.ok_or("axes are missing")?;
     let rank = shape.len() + list.len();
-    if rank > crate::onnx::tensor::MAX_RANK {
+    if rank > crate::onnx::proto::MAX_RANK {
         return Err(format!("a shape of {rank} dimensions").into());
     }
     let list = axes(&list, rank)?;
