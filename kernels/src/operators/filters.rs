@@ -133,6 +133,10 @@ impl Filters {
             if !needs.is_empty() {
                 if previous != needs.as_slice() {
                     start = inputs.len();
+                    // Each input has a register of weights for each tap at least.
+                    let more = extent::product([needs.len(), group_ic]);
+                    let all = more.and_then(|more| extent::sum([start, more]));
+                    extent::expect("weights", all.and_then(|all| extent::product([all, taps, lanes])))?;
                     let of_group = |group: &usize| group * group_ic..(group + 1) * group_ic;
                     let slot = |i: usize| (channels.input_slot(i), i as u32);
                     inputs.extend(needs.iter().flat_map(of_group).map(slot));
@@ -141,7 +145,6 @@ impl Filters {
                 }
                 let last = &by_slot[(end - 1) * lanes..][..lanes];
                 let ragged = last[lanes / 2..].iter().all(|&channel| channel == NONE);
-                extent::expect("weights", extent::product([inputs.len(), taps]))?;
                 packer.cut(register..end, ragged, start * taps..inputs.len() * taps)?;
                 lists.resize(packer.panels(), start..inputs.len());
             }
