@@ -18,7 +18,7 @@
 //! | step | what it does |
 //! |---|---|
 //! | `proto` | finds the messages of the file, and copies nothing |
-//! | `import`, `operators` | decides attributes as each operator set wants them, evaluates what depends on constants and sizes alone |
+//! | `walk`, `import`, `operators` | decides attributes as each operator set wants them, evaluates what depends on constants and sizes alone |
 //! | `patterns` | puts together what exporters spell out: batch normalisation, SiLU, GELU, layer normalisation, padding |
 //! | `lower`, `view` | makes a [`Graph`]: shuffles, splits and layouts are bookkeeping on axes |
 //! | `tail` | computes what stands behind the last map: the decoding of a detector |
@@ -40,6 +40,7 @@ mod sizes;
 mod tail;
 mod tensor;
 mod view;
+mod walk;
 
 pub use report::{Fate, NodeReport, Port, Refusal, Report};
 
